@@ -1,0 +1,226 @@
+"""The `pgcast` command: click, wiring and rendering. Holds no rule.
+
+stdout is data, stderr is log. `_Commands.invoke` is the one place where an error
+becomes an exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+import yaml
+
+from pgcast_hooks import __version__, exabgp
+from pgcast_hooks import config as configuration
+from pgcast_hooks.apply import apply, host
+from pgcast_hooks.errors import ConfigError, PgcastError, UnknownPrefix, UnknownScope
+from pgcast_hooks.model import Cluster, Config, RibEntry, Route
+
+JSON_VERSION = 1
+EPILOG = (
+    "Exit codes: 0 done, 2 usage, 69 ExaBGP or Patroni is not there, 70 bug, 75 not applied, try again, 76 rejected by"
+    " ExaBGP, 78 configuration."
+)
+
+
+class _Commands(click.Group):
+    """The group whose commands' errors become one line on stderr, and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.echo(f"pgcast: {error.path}: {problem}", err=True)
+            ctx.exit(error.exit_code)
+        except PgcastError as error:
+            click.echo(f"pgcast: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(
+    cls=_Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.option(
+    "--config",
+    "path",
+    metavar="FILE",
+    envvar="PGCAST_CONFIG",
+    default=configuration.DEFAULT_PATH,
+    show_default=True,
+    show_envvar=True,
+    help="The configuration file.",
+)
+@click.version_option(__version__, prog_name="pgcast")
+@click.pass_context
+def main(ctx: click.Context, path: str) -> None:
+    """PostgreSQL high availability over anycast BGP.
+
+    Announces the service address of a Patroni cluster from the member that serves it,
+    through ExaBGP. Patroni runs pgcast-callback by itself; this command is for people.
+    """
+    ctx.obj = path
+
+
+@main.command("check-config")
+@click.pass_obj
+def check_config(path: str) -> None:
+    """Check the configuration file and print it with every default written out."""
+    document = configuration.effective(configuration.load(path))
+    yaml.safe_dump(document, sys.stdout, sort_keys=False)
+
+
+@main.command()
+@click.argument("scope")
+@click.argument("prefixes", metavar="[PREFIX]...", nargs=-1)
+@click.option(
+    "--wait",
+    metavar="SECONDS",
+    type=click.FloatRange(0, configuration.MAX_SECONDS),
+    default=0.0,
+    show_default=True,
+    help="How long to wait for Patroni to confirm the role.",
+)
+@click.pass_obj
+def announce(path: str, scope: str, prefixes: tuple[str, ...], wait: float) -> None:
+    """Announce the routes of SCOPE, or only the PREFIXes, if Patroni confirms that this
+    member earns them.
+
+    This is what a callback does, once and by hand: the next callback may undo it.
+    """
+    from pgcast_hooks.confirm import confirm
+
+    config = configuration.load(path)
+    cluster = _cluster(config, scope)
+    hands = host(config)
+    hands.state.raise_generation()
+    said = confirm(
+        hands, cluster, _routes(cluster, prefixes), wait, config.callback.poll_interval
+    )
+    _log([*said, hands.state.trouble])
+
+
+@main.command()
+@click.argument("scope")
+@click.argument("prefixes", metavar="[PREFIX]...", nargs=-1)
+@click.pass_obj
+def withdraw(path: str, scope: str, prefixes: tuple[str, ...]) -> None:
+    """Withdraw the routes of SCOPE, or only the PREFIXes, without asking Patroni.
+
+    This is what a callback does, once and by hand: the next callback may undo it.
+    """
+    config = configuration.load(path)
+    routes = _routes(_cluster(config, scope), prefixes)
+    hands = host(config)
+    hands.state.raise_generation()
+    apply(hands, {route.prefix: None for route in routes})
+    _log([f"{route.prefix} is withdrawn" for route in routes] + [hands.state.trouble])
+
+
+@main.command()
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON document instead of a table.",
+)
+@click.pass_obj
+def show(path: str, as_json: bool) -> None:
+    """Show what ExaBGP's Adj-RIB-Out holds, for each neighbor, and which configured
+    routes it lacks."""
+    config = configuration.load(path)
+    hands = host(config)
+    with hands.pipe.locked() as channel:
+        answer = exabgp.Speaker(channel).exchange([exabgp.SHOW_VERSION])
+    rows = _rows(config, answer.adj_rib_out)
+    if as_json:
+        document = {
+            "version": JSON_VERSION,
+            "exabgp": {"pipe": hands.pipe.path, "version": answer.version},
+        }
+        click.echo(json.dumps({**document, "routes": rows}, indent=2))
+    else:
+        click.echo("\n".join(_table(rows)))
+    _log([hands.state.trouble])
+
+
+def _cluster(config: Config, scope: str) -> Cluster:
+    cluster = config.clusters.get(scope)
+    if cluster is None:
+        raise UnknownScope(scope, list(config.clusters))
+    return cluster
+
+
+def _routes(cluster: Cluster, prefixes: Sequence[str]) -> list[Route]:
+    """The routes that are named on the command line; all of the cluster where none
+    is."""
+    configured = {str(route.prefix): route for route in cluster.routes}
+    for prefix in prefixes:
+        if prefix not in configured:
+            raise UnknownPrefix(prefix, cluster.scope, list(configured))
+    return [configured[prefix] for prefix in dict.fromkeys(prefixes)] or list(
+        cluster.routes
+    )
+
+
+def _rows(config: Config, entries: Iterable[RibEntry]) -> list[dict[str, Any]]:
+    """A row for each route and neighbor in Adj-RIB-Out, managed or not.
+
+    And one for each configured route that it lacks.
+    """
+    managed = {
+        route.prefix: {"scope": cluster.scope, "role": route.role.value}
+        for cluster in config.clusters.values()
+        for route in cluster.routes
+    }
+    standing = list(entries)
+    rows = []
+    for entry in standing:
+        row = managed.get(entry.prefix, {"scope": None, "role": None})
+        rows.append(
+            {**row, **entry._asdict(), "prefix": str(entry.prefix), "announced": True}
+        )
+    for prefix in managed.keys() - {entry.prefix for entry in standing}:
+        nothing = dict.fromkeys(RibEntry._fields)
+        rows.append(
+            {**managed[prefix], **nothing, "prefix": str(prefix), "announced": False}
+        )
+    return rows
+
+
+def _table(rows: Iterable[dict[str, Any]]) -> list[str]:
+    columns = (
+        "scope",
+        "role",
+        "prefix",
+        "announced",
+        "neighbor",
+        "next_hop",
+        "med",
+        "local_preference",
+    )
+    cells = [[column.upper().replace("_", "-") for column in columns]]
+    cells += [[_cell(row[column]) for column in columns] for row in rows]
+    widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
+        for line in cells
+    ]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
+
+
+def _log(lines: Iterable[str | None]) -> None:
+    for line in lines:
+        if line:
+            click.echo(f"pgcast: {line}", err=True)

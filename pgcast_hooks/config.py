@@ -1,0 +1,394 @@
+"""The configuration file: YAML to `Config`, with every mistake reported at once.
+
+`parse` is pure, `load` reads the file, `effective` is the way back, defaults filled in.
+Nothing of it reaches a pipe or a network. The file, with every key and its default
+(times in seconds)::
+
+    exabgp:
+      pipe: /run/exabgp/exabgp   # names exabgp.in and exabgp.out; default: searched where ExaBGP searches
+      timeout: 2.0               # one exchange with ExaBGP, read-back included
+      lock_timeout: 1.0          # how long to wait for another pgcast to let go of the pipe
+    callback:
+      deadline: 30.0             # how long a callback waits for Patroni to confirm a role
+      poll_interval: 0.025
+    state_dir: /var/lib/pgcast
+    clusters:
+      main:                      # the Patroni scope
+        patroni: http://127.0.0.1:8008   # or a mapping: url, timeout (1.0), cafile, certfile, keyfile
+        routes:
+          - prefix: 192.0.2.10/32
+            role: primary
+            vip: 192.0.2.10      # default: the prefix's only address
+            next_hop: self       # or an address
+            fence: med           # or local-preference, none, or a mapping: attribute, base
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable
+
+import yaml
+
+from pgcast_hooks.errors import ConfigError
+from pgcast_hooks.model import (
+    Address,
+    CallbackSettings,
+    Cluster,
+    Config,
+    ExabgpSettings,
+    Fence,
+    FenceAttribute,
+    PatroniEndpoint,
+    Prefix,
+    Role,
+    Route,
+)
+
+DEFAULT_PATH = "/etc/pgcast/pgcast.yml"
+DEFAULT_STATE_DIR = "/var/lib/pgcast"
+DEFAULT_FENCE_BASE = {
+    FenceAttribute.MED: 100_000,
+    FenceAttribute.LOCAL_PREFERENCE: 100,
+    FenceAttribute.NONE: 0,
+}
+MAX_METRIC = (
+    2**32 - 1
+)  # MED and LOCAL_PREF are four octets, RFC 4271 sections 4.3 and 5.1
+MAX_SECONDS = 3600.0
+
+
+def path_in_use(path: str | None) -> str:
+    """The file to read: the one that is named, else PGCAST_CONFIG, else the default."""
+    return path or os.environ.get("PGCAST_CONFIG") or DEFAULT_PATH
+
+
+def load(path: str | None = None) -> Config:
+    """Read and check a file.
+
+    Raises ConfigError with every mistake that was found.
+    """
+    path = path_in_use(path)
+    try:
+        with open(path, "rb") as file:
+            loader = _Loader(file)
+            try:
+                document = loader.get_single_data()
+            finally:
+                loader.dispose()
+    except OSError as error:
+        raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            path, [f"is not YAML: {' '.join(str(error).split())}"]
+        ) from error
+    try:
+        return parse(document, loader.duplicates)
+    except ConfigError as error:
+        raise ConfigError(path, error.problems) from None
+
+
+def parse(document: Any, problems: Sequence[str] = ()) -> Config:
+    """Check a document as YAML gives it; `problems` are those that reading already
+    found."""
+    reader = _Reader(problems)
+    top = reader.mapping(document, "", ("exabgp", "callback", "state_dir", "clusters"))
+    exabgp = reader.mapping(
+        top.get("exabgp", {}), "exabgp", ("pipe", "timeout", "lock_timeout")
+    )
+    callback = reader.mapping(
+        top.get("callback", {}), "callback", ("deadline", "poll_interval")
+    )
+    config = Config(
+        exabgp=ExabgpSettings(
+            pipe=reader.path(exabgp, "pipe", "exabgp", None),
+            timeout=reader.seconds(exabgp, "timeout", "exabgp", 2.0),
+            lock_timeout=reader.seconds(exabgp, "lock_timeout", "exabgp", 1.0),
+        ),
+        callback=CallbackSettings(
+            deadline=reader.seconds(callback, "deadline", "callback", 30.0),
+            poll_interval=reader.seconds(callback, "poll_interval", "callback", 0.025),
+        ),
+        state_dir=reader.path(top, "state_dir", "", DEFAULT_STATE_DIR)
+        or DEFAULT_STATE_DIR,
+        clusters=_clusters(reader, top.get("clusters")),
+    )
+    if reader.problems:
+        raise ConfigError("configuration", reader.problems)
+    return config
+
+
+def effective(config: Config) -> dict[str, Any]:
+    """The configuration as a document that `parse` takes back, every default written
+    out."""
+    return {
+        "exabgp": _without_none(config.exabgp._asdict()),
+        "callback": config.callback._asdict(),
+        "state_dir": config.state_dir,
+        "clusters": {
+            scope: {
+                "patroni": _without_none(cluster.patroni._asdict()),
+                "routes": [
+                    {
+                        "prefix": str(route.prefix),
+                        "role": route.role.value,
+                        "vip": str(route.vip),
+                        "next_hop": str(route.next_hop or "self"),
+                        "fence": {
+                            "attribute": route.fence.attribute.value,
+                            "base": route.fence.base,
+                        },
+                    }
+                    for route in cluster.routes
+                ],
+            }
+            for scope, cluster in config.clusters.items()
+        },
+    }
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """A safe loader that notices a key that stands twice, where YAML's last one would
+    silently win."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self.duplicates: list[str] = []
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen if isinstance(key.value, str) else False:
+                self.duplicates.append(
+                    f"line {key.start_mark.line + 1}: {key.value!r} stands here a second time"
+                )
+            elif isinstance(key.value, str):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _clusters(reader: _Reader, value: Any) -> dict[str, Cluster]:
+    if not isinstance(value, dict) or not value:
+        reader.wrong("clusters", "must name at least one cluster, by its Patroni scope")
+        return {}
+    taken: dict[Prefix, str] = {}
+    clusters = {}
+    for scope, body in value.items():
+        where = f"clusters.{scope}"
+        if not isinstance(scope, str):
+            reader.wrong(
+                where, f"the scope must be text: write it in quotes, '{scope}'"
+            )
+        elif not scope or not scope.isprintable():
+            reader.wrong(
+                f"clusters.{scope!r}",
+                "the scope is empty or has characters that do not print",
+            )
+        section = reader.mapping(body, where, ("patroni", "routes"))
+        endpoint = _endpoint(reader, section.get("patroni"), f"{where}.patroni")
+        listed = section.get("routes")
+        if not isinstance(listed, list) or not listed:
+            reader.wrong(f"{where}.routes", "must be a list of at least one route")
+            listed = []
+        routes = (
+            _route(reader, entry, f"{where}.routes[{index}]", taken)
+            for index, entry in enumerate(listed)
+        )
+        clusters[str(scope)] = Cluster(
+            str(scope), endpoint, tuple(route for route in routes if route)
+        )
+    return clusters
+
+
+def _endpoint(reader: _Reader, value: Any, where: str) -> PatroniEndpoint:
+    section = {"url": value} if isinstance(value, str) else value
+    section = reader.mapping(
+        section, where, ("url", "timeout", "cafile", "certfile", "keyfile")
+    )
+    url = section.get("url")
+    scheme, _, rest = url.partition("://") if isinstance(url, str) else ("", "", "")
+    if (
+        scheme not in ("http", "https")
+        or not rest.strip("/")
+        or not str(url).isprintable()
+        or " " in str(url)
+    ):
+        reader.wrong(
+            f"{where}.url",
+            f"{url!r} is not an http:// or https:// address such as http://127.0.0.1:8008",
+        )
+    if section.get("keyfile") is not None and section.get("certfile") is None:
+        reader.wrong(f"{where}.keyfile", "needs 'certfile' beside it")
+    return PatroniEndpoint(
+        url=str(url).rstrip("/"),
+        timeout=reader.seconds(section, "timeout", where, 1.0),
+        cafile=reader.path(section, "cafile", where, None),
+        certfile=reader.path(section, "certfile", where, None),
+        keyfile=reader.path(section, "keyfile", where, None),
+    )
+
+
+def _route(
+    reader: _Reader, value: Any, where: str, taken: dict[Prefix, str]
+) -> Route | None:
+    section = reader.mapping(
+        value, where, ("prefix", "role", "vip", "next_hop", "fence")
+    )
+    role = reader.word(
+        section.get("role"), f"{where}.role", [role.value for role in Role]
+    )
+    fence = _fence(
+        reader, section.get("fence", FenceAttribute.MED.value), f"{where}.fence"
+    )
+    next_hop = section.get("next_hop", "self")
+    hop = (
+        None
+        if next_hop == "self"
+        else reader.parsed(
+            next_hop, f"{where}.next_hop", ipaddress.ip_address, "address"
+        )
+    )
+    prefix: Prefix | None
+    prefix = reader.parsed(
+        section.get("prefix"), f"{where}.prefix", ipaddress.ip_network, "prefix"
+    )
+    if prefix is None:
+        return None
+    vip: Address | None = prefix.network_address
+    if "vip" in section:
+        vip = reader.parsed(
+            section["vip"], f"{where}.vip", ipaddress.ip_address, "address"
+        )
+        if vip is not None and vip not in prefix:
+            reader.wrong(f"{where}.vip", f"{vip} is not in {prefix}")
+    elif prefix.num_addresses > 1:
+        reader.wrong(
+            f"{where}.vip", f"must name the address of {prefix} that PostgreSQL serves"
+        )
+    if prefix in taken:
+        reader.wrong(f"{where}.prefix", f"{prefix} is already named at {taken[prefix]}")
+    taken[prefix] = f"{where}.prefix"
+    return Route(prefix, Role(role), vip, hop, fence) if role and vip else None
+
+
+def _fence(reader: _Reader, value: Any, where: str) -> Fence:
+    section = reader.mapping(
+        {"attribute": value} if isinstance(value, str) else value,
+        where,
+        ("attribute", "base"),
+    )
+    word = section.get("attribute", FenceAttribute.MED.value)
+    attribute = FenceAttribute(
+        reader.word(
+            word, f"{where}.attribute", [known.value for known in FenceAttribute]
+        )
+        or FenceAttribute.NONE.value
+    )
+    base = section.get("base", DEFAULT_FENCE_BASE[attribute])
+    if (
+        isinstance(base, bool)
+        or not isinstance(base, int)
+        or not 0 <= base <= MAX_METRIC
+    ):
+        reader.wrong(
+            f"{where}.base", f"{base!r} is not a whole number from 0 to {MAX_METRIC}"
+        )
+        base = 0
+    return Fence(attribute, base)
+
+
+class _Reader:
+    """Takes values out of a document, notes what is wrong with them and goes on."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+
+    def wrong(self, where: str, what: str) -> None:
+        self.problems.append(f"{where}: {what}" if where else what)
+
+    def mapping(self, value: Any, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            self.wrong(
+                where,
+                f"must be a mapping with {', '.join(keys)}"
+                + ("" if value is None else f", not {value!r}"),
+            )
+            return {}
+        for key in value:
+            if key not in keys:
+                self.wrong(
+                    f"{where}.{key}" if where else str(key),
+                    f"unknown key{_did_you_mean(key, keys)}",
+                )
+        return value
+
+    def word(self, value: Any, where: str, words: Sequence[str]) -> str | None:
+        if isinstance(value, str) and value in words:
+            return value
+        self.wrong(
+            where,
+            f"{value!r} is not one of {', '.join(words)}{_did_you_mean(value, words)}",
+        )
+        return None
+
+    def seconds(
+        self, section: Mapping[str, Any], key: str, where: str, default: float
+    ) -> float:
+        value = section.get(key, default)
+        number = (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+        )
+        if not number or not 0 < value <= MAX_SECONDS:
+            self.wrong(
+                f"{where}.{key}",
+                f"{value!r} is not a number of seconds above 0 and up to {MAX_SECONDS:g}",
+            )
+            return default
+        return float(value)
+
+    def path(
+        self, section: Mapping[str, Any], key: str, where: str, default: str | None
+    ) -> str | None:
+        value = section.get(key, default)
+        if value is None and key not in section:
+            return None
+        if (
+            not isinstance(value, str)
+            or not value.startswith("/")
+            or not value.isprintable()
+        ):
+            self.wrong(
+                f"{where}.{key}" if where else key, f"{value!r} is not an absolute path"
+            )
+            return default
+        return value
+
+    def parsed(
+        self, value: Any, where: str, parse: Callable[[str], Any], noun: str
+    ) -> Any:
+        """An address or a prefix; only text counts, because ipaddress takes any number
+        for an address."""
+        if isinstance(value, str) and "%" not in value:
+            try:
+                return parse(value)
+            except ValueError as error:
+                self.wrong(where, f"{value!r} is not a {noun}: {error}")
+        else:
+            self.wrong(where, f"{value!r} is not a {noun}")
+        return None
+
+
+def _did_you_mean(value: Any, words: Sequence[str]) -> str:
+    import difflib  # only for mistakes: a withdrawal does not pay for it
+
+    close = difflib.get_close_matches(str(value), words, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""

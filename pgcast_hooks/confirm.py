@@ -1,0 +1,154 @@
+"""Nothing is announced that Patroni does not confirm: ask, decide, apply; once, or
+until it is announced.
+
+Each question is its own little reconciliation: an answer that is known decides what
+must stand, and what must stand is applied at once, under the generation that was read
+before the question. An answer that is unknown changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from pgcast_hooks import policy, vip
+from pgcast_hooks.apply import Host, apply
+from pgcast_hooks.errors import (
+    NotConfirmed,
+    PatroniUnreachable,
+    PgcastError,
+    Superseded,
+)
+from pgcast_hooks.model import (
+    Cluster,
+    Eligibility,
+    Observation,
+    Prefix,
+    RibEntry,
+    Role,
+    Route,
+)
+from pgcast_hooks.patroni import Client
+
+RETRY_EXABGP = 0.25  # seconds between two tries of an ExaBGP that failed, while Patroni still confirms
+
+
+def confirm(
+    hands: Host, cluster: Cluster, routes: Sequence[Route], wait: float, interval: float
+) -> list[str]:
+    """Announce routes as soon as Patroni confirms them; asks every `interval` seconds
+    for at most `wait` seconds.
+
+    Returns a phrase for each route. Raises NotConfirmed for the first that was not
+    confirmed in time, or the last error of ExaBGP where that was what stood in the way.
+    """
+    start = time.monotonic()
+    attempt = _Attempt(hands, cluster, routes)
+    while True:
+        pause = interval
+        trouble: PgcastError | None = None
+        try:
+            attempt.make(max(interval, start + wait - time.monotonic()))
+        except Superseded as error:
+            trouble = error
+        except PgcastError as error:
+            pause, trouble = RETRY_EXABGP, error
+        if not attempt.pending:
+            return attempt.said
+        if time.monotonic() + pause >= start + wait:
+            if trouble:
+                raise trouble
+            route = attempt.pending[0]
+            raise NotConfirmed(
+                str(route.prefix),
+                attempt.reasons[route.prefix],
+                time.monotonic() - start,
+            )
+        time.sleep(pause)
+
+
+def look(hands: Host, cluster: Cluster, routes: Sequence[Route]) -> list[str]:
+    """Ask Patroni once and bring the routes in line; what is not known leaves a route
+    as it stands.
+
+    Returns a phrase for each route. Raises what `apply` raises.
+    """
+    attempt = _Attempt(hands, cluster, routes)
+    attempt.make(cluster.patroni.timeout)
+    for route in attempt.pending:
+        does = (
+            "is withdrawn"
+            if route.prefix in attempt.withdrawn
+            else "is left as it stands"
+        )
+        attempt.said.append(f"{route.prefix} {does}: {attempt.reasons[route.prefix]}")
+    return attempt.said
+
+
+class _Attempt:
+    """Routes on their way to being announced: what is pending, what was withdrawn, and
+    why."""
+
+    def __init__(self, hands: Host, cluster: Cluster, routes: Iterable[Route]) -> None:
+        self.pending: list[Route] = list(routes)
+        self.withdrawn: set[Prefix] = set()
+        self.reasons: dict[Prefix, str] = {}
+        self.said: list[str] = []
+        self._hands = hands
+        self._cluster = cluster
+        self._client = Client(cluster.patroni)
+
+    def make(self, limit: float) -> None:
+        """One question for each role, within `limit` seconds, and one exchange for all
+        that follows from the answers."""
+        seen = self._hands.state.generation()
+        roles = {route.role for route in self.pending}
+        observations = {role: self._observe(role, limit) for role in roles}
+        want = {}
+        for route in self.pending:
+            observation = observations[route.role]
+            self.reasons[route.prefix] = observation.reason
+            if observation.eligibility is Eligibility.UNKNOWN:
+                continue
+            carried = vip.carried(route.vip)
+            if not carried:
+                self.reasons[
+                    route.prefix
+                ] += f", but {route.vip} is on no interface of this host"
+            wanted = policy.desired(route, observation, carried)
+            if wanted or route.prefix not in self.withdrawn:
+                want[route.prefix] = wanted
+        if not want:
+            return
+        entries = apply(self._hands, want, seen)
+        for prefix, wanted in want.items():
+            if wanted:
+                self.withdrawn.discard(prefix)
+                self.said.append(_announced(prefix, entries, self.reasons[prefix]))
+            else:
+                self.withdrawn.add(prefix)
+        self.pending = [route for route in self.pending if not want.get(route.prefix)]
+
+    def _observe(self, role: Role, limit: float) -> Observation:
+        try:
+            answer = self._client.ask(role, limit)
+        except PatroniUnreachable as error:
+            return Observation(Eligibility.UNKNOWN, str(error))
+        return policy.judge(answer, self._cluster.scope, role)
+
+
+def _announced(prefix: Prefix, entries: Iterable[RibEntry], reason: str) -> str:
+    standing = [entry for entry in entries if entry.prefix == prefix]
+    neighbors = ", ".join(entry.neighbor for entry in standing)
+    fence = _fence(standing[0])
+    return f"{prefix} is announced to {neighbors}{fence}: {reason}"
+
+
+def _fence(entry: RibEntry) -> str:
+    if entry.med is not None:
+        return f" with MED {entry.med}"
+    return (
+        f" with local-preference {entry.local_preference}"
+        if entry.local_preference is not None
+        else ""
+    )

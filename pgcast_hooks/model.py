@@ -1,0 +1,163 @@
+"""The words of Patroni, BGP and pgcast, as types.
+
+Everything here is immutable and knows no rule. The records are ``NamedTuple`` rather
+than frozen dataclasses because `dataclasses` imports `inspect`: two thirds of a bare
+interpreter's start, paid by every withdrawal.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any, NamedTuple, Optional, Union
+
+Address = Union[IPv4Address, IPv6Address]
+Prefix = Union[IPv4Network, IPv6Network]
+
+
+class Role(enum.Enum):
+    """What a member must be to earn a route. The value is the name of Patroni's REST
+    endpoint for it."""
+
+    PRIMARY = "primary"
+
+
+class FenceAttribute(enum.Enum):
+    """The BGP attribute that carries the fence: what makes the newest leader win at the
+    router."""
+
+    MED = "med"
+    LOCAL_PREFERENCE = "local-preference"
+    NONE = "none"
+
+
+class Eligibility(enum.Enum):
+    """What one look at Patroni says of one role."""
+
+    ELIGIBLE = "eligible"
+    NOT_ELIGIBLE = "not eligible"
+    UNKNOWN = "unknown"
+
+
+class Hint(enum.Enum):
+    """What a callback tells of one route: a withdrawal needs no looking, everything
+    else does."""
+
+    WITHDRAW = "withdraw"
+    LOOK = "look"
+    CONFIRM = "confirm"
+
+
+class Callback(NamedTuple):
+    """One invocation by Patroni, in Patroni's own words, which differ between its
+    versions."""
+
+    action: str
+    role: str
+    scope: str
+
+
+class Fence(NamedTuple):
+    """The fence of a route; `base` is the same on every member of a cluster."""
+
+    attribute: FenceAttribute
+    base: int
+
+
+class Route(NamedTuple):
+    """A prefix that this host may announce, with the role that earns it."""
+
+    prefix: Prefix
+    role: Role
+    vip: Address
+    next_hop: Address | None  # None: self, the local address of each BGP session
+    fence: Fence
+
+
+class Announcement(NamedTuple):
+    """A route as it must stand in Adj-RIB-Out."""
+
+    prefix: Prefix
+    next_hop: Address | None
+    med: int | None = None
+    local_preference: int | None = None
+
+
+class RibEntry(NamedTuple):
+    """A route as ExaBGP says that it stands in Adj-RIB-Out, for one neighbor."""
+
+    neighbor: str
+    local: (
+        str  # the local address of the session, which is what "next-hop self" becomes
+    )
+    prefix: Prefix
+    next_hop: (
+        str  # an address, or "self" where ExaBGP leaves the word unresolved (4.2.21)
+    )
+    med: int | None = None
+    local_preference: int | None = None
+
+
+class RestAnswer(NamedTuple):
+    """An answer of Patroni's REST API; `body` is None when it was not a JSON object."""
+
+    status: int
+    body: Mapping[str, Any] | None
+
+
+class Observation(NamedTuple):
+    """What Patroni says of one role at one moment; `reason` is a phrase for people."""
+
+    eligibility: Eligibility
+    reason: str
+    timeline: int | None = None
+
+
+class PatroniEndpoint(NamedTuple):
+    """Where Patroni's REST API is, and how to speak to it. `timeout` is in seconds, for
+    one request in all."""
+
+    url: str
+    timeout: float
+    cafile: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+
+
+class Cluster(NamedTuple):
+    """One Patroni cluster as seen from this host."""
+
+    scope: str
+    patroni: PatroniEndpoint
+    routes: tuple[Route, ...]
+
+
+class ExabgpSettings(NamedTuple):
+    """Where ExaBGP's named pipe is (None: search) and how long to wait for it, in
+    seconds."""
+
+    pipe: str | None
+    timeout: float
+    lock_timeout: float
+
+
+class CallbackSettings(NamedTuple):
+    """How long a callback waits for Patroni to confirm a role, and how often it looks,
+    in seconds."""
+
+    deadline: float
+    poll_interval: float
+
+
+class Config(NamedTuple):
+    """The whole configuration, checked."""
+
+    exabgp: ExabgpSettings
+    callback: CallbackSettings
+    state_dir: str
+    clusters: dict[str, Cluster]
+
+
+Want = Mapping[Prefix, Optional[Announcement]]
+"""What Adj-RIB-Out must hold of each managed prefix; None: nothing."""

@@ -1,0 +1,157 @@
+"""The rules of safety, as pure functions: no I/O, no clock, no log.
+
+What a callback hints, what an answer of Patroni says, what must then stand in
+Adj-RIB-Out, and whether it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pgcast_hooks.errors import FenceExhausted
+from pgcast_hooks.model import (
+    Announcement,
+    Callback,
+    Eligibility,
+    FenceAttribute,
+    Hint,
+    Observation,
+    RestAnswer,
+    RibEntry,
+    Role,
+    Route,
+    Want,
+)
+
+# Patroni 2.x and 3.x say "master", 4.x "primary", and 3.0.0 says "promoted" in on_role_change.
+ROLE_WORDS = {Role.PRIMARY: frozenset({"primary", "master", "promoted"})}
+STOPPING = frozenset({"on_stop", "before_stop"})
+CONFIRMING = frozenset({"on_start", "on_restart", "on_role_change"})
+ANSWERS = (200, 503)  # the statuses with which Patroni's role endpoints say yes and no
+
+
+def hint(callback: Callback, role: Role) -> Hint:
+    """What a callback tells of a route that `role` earns.
+
+    The action counts before the role, because on_stop carries the role "primary". Words
+    that are not known yet never announce: such a role withdraws, and such an action
+    looks at Patroni once.
+    """
+    if callback.action in STOPPING or callback.role not in ROLE_WORDS[role]:
+        return Hint.WITHDRAW
+    return Hint.CONFIRM if callback.action in CONFIRMING else Hint.LOOK
+
+
+def judge(answer: RestAnswer, scope: str, role: Role) -> Observation:
+    """Whether an answer of Patroni's REST API earns `role`.
+
+    The status alone is not enough: /primary is 200 from the moment that the leader lock
+    is held, while PostgreSQL may still be in recovery, be stopping, or be down.
+    """
+    body = answer.body
+    if (
+        answer.status not in ANSWERS
+        or body is None
+        or not isinstance(body.get("state"), str)
+    ):
+        return Observation(
+            Eligibility.UNKNOWN,
+            f"Patroni gave no answer to trust (HTTP {answer.status})",
+        )
+    patroni = body.get("patroni")
+    answering = patroni.get("scope") if isinstance(patroni, dict) else None
+    if answering != scope:
+        return Observation(
+            Eligibility.UNKNOWN,
+            f"Patroni answers for scope {answering!r}, not {scope!r}",
+        )
+    timeline = body.get("timeline")
+    said = f"Patroni says role {body.get('role')}, state {body['state']} (HTTP {answer.status})"
+    if (
+        answer.status != 200
+        or body.get("role") not in ROLE_WORDS[role]
+        or body["state"] != "running"
+    ):
+        return Observation(Eligibility.NOT_ELIGIBLE, said)
+    if isinstance(timeline, bool) or not isinstance(timeline, int) or timeline < 1:
+        return Observation(Eligibility.UNKNOWN, f"{said}, but no timeline")
+    return Observation(
+        Eligibility.ELIGIBLE, f"{role.value} on timeline {timeline}", timeline
+    )
+
+
+def announcement(route: Route, timeline: int) -> Announcement:
+    """The route with its fence: the newer the timeline, the lower the MED or the higher
+    the local-preference.
+
+    Raises FenceExhausted where no MED is left.
+    """
+    fence = route.fence
+    if fence.attribute is FenceAttribute.NONE:
+        return Announcement(route.prefix, route.next_hop)
+    if fence.attribute is FenceAttribute.LOCAL_PREFERENCE:
+        return Announcement(
+            route.prefix, route.next_hop, local_preference=fence.base + timeline
+        )
+    if timeline > fence.base:
+        raise FenceExhausted(str(route.prefix), fence.base, timeline)
+    return Announcement(route.prefix, route.next_hop, med=fence.base - timeline)
+
+
+def desired(
+    route: Route, observation: Observation, carried: bool
+) -> Announcement | None:
+    """What must be announced of a route, None for nothing, once Patroni gave an answer
+    that is known.
+
+    `carried`: this host has the VIP on an interface; without it traffic would be
+    dropped.
+    """
+    if (
+        observation.eligibility is not Eligibility.ELIGIBLE
+        or observation.timeline is None
+        or not carried
+    ):
+        return None
+    return announcement(route, observation.timeline)
+
+
+def differences(want: Want, have: Iterable[RibEntry]) -> list[str]:
+    """Where Adj-RIB-Out differs from what must be announced, in words; an empty list is
+    the only success.
+
+    A prefix must stand for at least one neighbor, not for each: a neighbor may not
+    speak its address family.
+    """
+    entries = [entry for entry in have if entry.prefix in want]
+    found = []
+    for prefix, wanted in want.items():
+        standing = [entry for entry in entries if entry.prefix == prefix]
+        if wanted is None:
+            found += [
+                f"{prefix} is still announced to {entry.neighbor}" for entry in standing
+            ]
+        elif not standing:
+            found.append(f"{prefix} is withdrawn, must be announced")
+        else:
+            found += [
+                wrong
+                for entry in standing
+                for wrong in _wrong_attributes(wanted, entry)
+            ]
+    return found
+
+
+def _wrong_attributes(wanted: Announcement, entry: RibEntry) -> list[str]:
+    next_hop = str(wanted.next_hop) if wanted.next_hop else entry.local
+    standing = entry.local if entry.next_hop == "self" else entry.next_hop
+    pairs = (
+        ("MED", entry.med, wanted.med),
+        ("local-preference", entry.local_preference, wanted.local_preference),
+        ("next-hop", standing, next_hop),
+    )
+    return [
+        f"{entry.prefix} is announced to {entry.neighbor} with {name} {have}, must be {want}"
+        for name, have, want in pairs
+        if have != want
+    ]

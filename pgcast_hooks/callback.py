@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             EX_SOFTWARE,
         )
     if said:
-        print(f"pgcast-callback {' '.join(arguments)}: {said}", file=sys.stderr)
+        line = f"pgcast-callback {' '.join(arguments)}: {said}"
+        print(" ".join(line.split()), file=sys.stderr)
     return code
 
 

@@ -137,7 +137,7 @@ def show(path: str, as_json: bool) -> None:
     config = configuration.load(path)
     hands = host(config)
     with hands.pipe.locked() as channel:
-        answer = exabgp.Speaker(channel).exchange([exabgp.SHOW_VERSION])
+        answer = exabgp.Speaker(channel).exchange(ask_version=True)
     rows = _rows(config, answer.adj_rib_out)
     if as_json:
         document = {

@@ -59,6 +59,7 @@ MAX_METRIC = (
     2**32 - 1
 )  # MED and LOCAL_PREF are four octets, RFC 4271 sections 4.3 and 5.1
 MAX_SECONDS = 3600.0
+MIN_MED_BASE = 1000
 
 
 def path_in_use(path: str | None) -> str:
@@ -292,16 +293,18 @@ def _fence(reader: _Reader, value: Any, where: str) -> Fence:
         or FenceAttribute.NONE.value
     )
     base = section.get("base", DEFAULT_FENCE_BASE[attribute])
-    if (
-        isinstance(base, bool)
-        or not isinstance(base, int)
-        or not 0 <= base <= MAX_METRIC
-    ):
+    whole = isinstance(base, int) and not isinstance(base, bool)
+    if not whole or not 0 <= base <= MAX_METRIC:
         reader.wrong(
             f"{where}.base", f"{base!r} is not a whole number from 0 to {MAX_METRIC}"
         )
-        base = 0
-    return Fence(attribute, base)
+    elif attribute is FenceAttribute.MED and base < MIN_MED_BASE:
+        reader.wrong(
+            f"{where}.base",
+            f"must be at least {MIN_MED_BASE}: the timeline, which each failover"
+            " raises, is taken from it",
+        )
+    return Fence(attribute, base if whole else 0)
 
 
 class _Reader:

@@ -169,8 +169,14 @@ class NoAnswer(PgcastError):
 
     def __str__(self) -> str:
         if not self.taken:
-            return f"ExaBGP does not empty {self.path}: nothing written in {self.waited:.1f} s; does it hang?"
-        return f"ExaBGP did not answer on {self.path} within {self.waited:.1f} s: does it hang? the result is unknown"
+            return (
+                f"ExaBGP does not empty {self.path}: nothing written in"
+                f" {self.waited:.1f} s; does it hang?"
+            )
+        return (
+            f"ExaBGP took the commands on {self.path} but did not answer them all within"
+            f" {self.waited:.1f} s: does it hang? look with 'pgcast show'"
+        )
 
 
 class Rejected(PgcastError):

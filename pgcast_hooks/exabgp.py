@@ -19,8 +19,9 @@ Answers carry no name, and those that nobody read are kept for whoever reads nex
 `done` alone proves nothing. The header of a neighbor summary (which matches no
 neighbor) is the **mark**: what stands between two marks is the answer to what was
 written between them. Unlike `version` or an unknown command, it keeps its place in the
-queue of commands. Marks work with `exabgp.api.ack=false` too, where there is no `done`,
-and where 4.2 swallows a command without an answer.
+queue of commands. Marks work with `exabgp.api.ack=false` too, where there is no `done`.
+Marks that a killed pgcast left unread are counted (`Channel.unread_marks`); one that an
+interrupted `exabgpcli` left has too few `done` behind it to be taken for ours.
 
 `flush adj-rib out` and `clear adj-rib` are never sent: they end ExaBGP 4.2 when no
 neighbor is up.
@@ -40,17 +41,18 @@ MARK = "show neighbor 0.0.0.0 summary"
 SHOW_ADJ_RIB_OUT = "show adj-rib out extensive"
 SHOW_VERSION = "version"
 QUIET = (
-    0.25  # seconds of silence after which answers that were expected are taken as lost
+    0.25  # seconds of silence after which an answer that may be due is taken as lost
 )
 
+TERMINATORS = ("done", "error")
+
 _MARK_ANSWER = re.compile(r"Peer +AS +up/down +state")
-_VERSION_ANSWER = re.compile(r"exabgp (\d\S*)$")
+_VERSION_ANSWER = re.compile(r"exabgp \d\S*$")
 _ROUTE = re.compile(
     r"neighbor (?P<neighbor>\S+) (?:.* )?local-ip (?P<local>\S+) .*? (?P<family>ipv[46] unicast) (?P<prefix>\S+)"
     r"(?: path-information \S+)?(?P<attributes>(?: .*)?)$"
 )
 _ATTRIBUTE = re.compile(r"(?<= )(next-hop|med|local-preference) (\S+)")
-_TERMINATORS = {"done": True, "error": False}
 
 
 class Channel(Protocol):
@@ -137,27 +139,27 @@ class Speaker:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._version: str | None = None
 
-    def exchange(self, commands: Iterable[str] = ()) -> Answer:
-        """Send commands, each answered with `done` or `error` only, and read
-        Adj-RIB-Out back behind them.
+    def exchange(
+        self, commands: Iterable[str] = (), ask_version: bool = False
+    ) -> Answer:
+        """Send commands and read Adj-RIB-Out back behind them.
 
-        Commands must be idempotent: after answers that nobody read they are sent twice,
-        first at once, so that a withdrawal does not wait, then again to be verified.
-        Raises NoAnswer, UnexpectedAnswer, and what the channel raises.
+        Each command is one that is answered with `done` or `error` only, and is
+        idempotent: after answers that nobody read it is sent twice, first at once, so
+        that a withdrawal does not wait, then again to be verified. Raises NoAnswer,
+        UnexpectedAnswer, and what the channel raises.
         """
         commands = list(commands)
         if self._channel.unread_marks():
             self._settle(commands)
-        self._channel.send([MARK, *commands, SHOW_ADJ_RIB_OUT, MARK], marks=2)
+        asked = [MARK, *commands, SHOW_ADJ_RIB_OUT, MARK]
+        # The version is answered at once, before whatever was written with it.
+        self._channel.send([SHOW_VERSION, *asked] if ask_version else asked, marks=2)
         bracket = self._read_bracket(len(commands) + 2)
         self._channel.settled()
-        return bracket.answer()
-
-    def version(self) -> str | None:
-        """ExaBGP's version, None where it does not say (its answer may have been
-        lost)."""
-        return self.exchange([SHOW_VERSION]).version
+        return Answer(tuple(bracket.entries), bracket.refused, self._version)
 
     def _settle(self, commands: Sequence[str]) -> None:
         """Read every answer that an earlier process left behind, until what follows can
@@ -179,27 +181,25 @@ class Speaker:
         self._channel.settled()
 
     def _read_bracket(self, answers: int) -> _Bracket:
-        """What stands between two marks with at least `answers` of `done` and `error`,
-        or with none at all.
+        """What stands between two marks with at least `answers` of `done` and `error`.
 
-        Fewer than that, and the first mark was not ours, or ExaBGP has swallowed a
-        command: the next mark tells, or silence does.
+        Or with none at all, where ExaBGP was told not to say them. With some but fewer,
+        the first mark was somebody else's, and the next one tells.
         """
         bracket: _Bracket | None = None
-        closed: _Bracket | None = None
         while True:
-            line = self._channel.receive(QUIET if closed else None)
+            line = self._channel.receive()
             if line is None:
-                if closed:
-                    return closed
                 raise NoAnswer(self._channel.path, self._channel.waited(), taken=True)
             if _MARK_ANSWER.match(line):
-                closed, bracket = bracket, _Bracket(answers)
-                if closed and closed.terminators == 0:
-                    return closed
-                if closed and closed.terminators >= answers:
+                if bracket and bracket.terminators == 0:
+                    return bracket
+                if bracket and bracket.terminators >= answers:
                     self._channel.receive(QUIET)  # the `done` of the closing mark
-                    return closed
+                    return bracket
+                bracket = _Bracket()
+            elif _VERSION_ANSWER.match(line):
+                self._version = line.split()[1]
             elif bracket:
                 bracket.add(line)
 
@@ -207,28 +207,16 @@ class Speaker:
 class _Bracket:
     """The lines between two marks."""
 
-    def __init__(self, answers: int) -> None:
+    def __init__(self) -> None:
         self.terminators = 0
-        self._answers = answers
-        self._refused = 0
-        self._version: str | None = None
-        self._entries: list[RibEntry] = []
+        self.refused = 0
+        self.entries: list[RibEntry] = []
 
     def add(self, line: str) -> None:
-        done = _TERMINATORS.get(line)
-        version = _VERSION_ANSWER.match(line)
-        if done is not None:
+        if line in TERMINATORS:
             self.terminators += 1
-            self._refused += not done
-        elif version:
-            self._version = version[1]
+            self.refused += line == "error"
         else:
             entry = route(line)
             if entry:
-                self._entries.append(entry)
-
-    def answer(self) -> Answer:
-        swallowed = self._answers - self.terminators if self.terminators else 0
-        return Answer(
-            tuple(self._entries), self._refused + max(0, swallowed), self._version
-        )
+                self.entries.append(entry)

@@ -58,6 +58,7 @@ def judge(answer: RestAnswer, scope: str, role: Role) -> Observation:
             Eligibility.UNKNOWN,
             f"Patroni gave no answer to trust (HTTP {answer.status})",
         )
+    state, member = body["state"], str(body.get("role"))
     patroni = body.get("patroni")
     answering = patroni.get("scope") if isinstance(patroni, dict) else None
     if answering != scope:
@@ -66,12 +67,9 @@ def judge(answer: RestAnswer, scope: str, role: Role) -> Observation:
             f"Patroni answers for scope {answering!r}, not {scope!r}",
         )
     timeline = body.get("timeline")
-    said = f"Patroni says role {body.get('role')}, state {body['state']} (HTTP {answer.status})"
-    if (
-        answer.status != 200
-        or body.get("role") not in ROLE_WORDS[role]
-        or body["state"] != "running"
-    ):
+    said = f"Patroni says role {member}, state {state} (HTTP {answer.status})"
+    earns = member in ROLE_WORDS[role] and state == "running"
+    if answer.status != 200 or not earns:
         return Observation(Eligibility.NOT_ELIGIBLE, said)
     if isinstance(timeline, bool) or not isinstance(timeline, int) or timeline < 1:
         return Observation(Eligibility.UNKNOWN, f"{said}, but no timeline")
@@ -143,8 +141,10 @@ def differences(want: Want, have: Iterable[RibEntry]) -> list[str]:
 
 
 def _wrong_attributes(wanted: Announcement, entry: RibEntry) -> list[str]:
-    next_hop = str(wanted.next_hop) if wanted.next_hop else entry.local
     standing = entry.local if entry.next_hop == "self" else entry.next_hop
+    next_hop = str(wanted.next_hop or entry.local)
+    if next_hop == "auto":  # ExaBGP names no local address to compare with
+        next_hop = standing
     pairs = (
         ("MED", entry.med, wanted.med),
         ("local-preference", entry.local_preference, wanted.local_preference),

@@ -46,9 +46,10 @@ class State:
         if record is None:
             return UNKNOWN_MARKS
         try:
-            return min(int(record), MANY_MARKS)
+            count = int(record)
         except ValueError:
             return UNKNOWN_MARKS
+        return min(count, MANY_MARKS) if count >= 0 else UNKNOWN_MARKS
 
     def note_unread_marks(self, count: int) -> None:
         """Record `count`; cut off at what is plausible, so that a hung ExaBGP does not

@@ -1,0 +1,295 @@
+"""The configuration: every mistake at once, with the path of its key, and never a
+traceback."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgcast_hooks import config
+from pgcast_hooks.errors import ConfigError
+from pgcast_hooks.model import FenceAttribute, Role
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+GOOD: dict[str, Any] = {
+    "clusters": {
+        "main": {
+            "patroni": "http://127.0.0.1:8008",
+            "routes": [{"prefix": "192.0.2.10/32", "role": "primary"}],
+        }
+    }
+}
+
+
+def changed(*path: Any, value: Any) -> dict[str, Any]:
+    """The good document with one value put at a path."""
+    document = copy.deepcopy(GOOD)
+    place: Any = document
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return document
+
+
+def problems(document: Any) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(document)
+    return caught.value.problems
+
+
+ROUTE = ("clusters", "main", "routes", 0)
+
+
+def test_defaults() -> None:
+    """A document of five lines is enough."""
+    parsed = config.parse(GOOD)
+    route = parsed.clusters["main"].routes[0]
+    assert parsed.state_dir == "/var/lib/pgcast"
+    assert parsed.exabgp == (None, 2.0, 1.0)
+    assert parsed.callback == (30.0, 0.025)
+    assert parsed.clusters["main"].patroni.timeout == 1.0
+    assert route.role is Role.PRIMARY
+    assert str(route.vip) == "192.0.2.10"
+    assert route.next_hop is None
+    assert route.fence == (FenceAttribute.MED, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (None, "must be a mapping with exabgp, callback, state_dir, clusters"),
+        ({}, "clusters: must name at least one cluster"),
+        (
+            changed("cluster", value={}),
+            "cluster: unknown key; did you mean 'clusters'?",
+        ),
+        (changed(*ROUTE, "prefix", value="192.0.2.10/24"), "has host bits set"),
+        (changed(*ROUTE, "prefix", value=3221225994), "3221225994 is not a prefix"),
+        (changed(*ROUTE, "prefix", value="192.0.2.10/32 med 1"), "not a prefix"),
+        (changed(*ROUTE, "prefix", value="fe80::1%eth0/128"), "is not a prefix"),
+        (changed(*ROUTE, "prefix", value="192.0.2.0/24"), "vip: must name the address"),
+        (
+            changed(*ROUTE, "vip", value="192.0.2.11"),
+            "192.0.2.11 is not in 192.0.2.10/32",
+        ),
+        (
+            changed(*ROUTE, "next_hop", value="self\nshutdown"),
+            "next_hop: 'self\\nshutdown'",
+        ),
+        (changed(*ROUTE, "role", value="primry"), "did you mean 'primary'?"),
+        (changed(*ROUTE, "role", value=["primary"]), "role: ['primary'] is not one of"),
+        (changed(*ROUTE, "perfix", value=1), "unknown key; did you mean 'prefix'?"),
+        (changed(*ROUTE, "fence", value="mad"), "did you mean 'med'?"),
+        (changed(*ROUTE, "fence", value={"base": -1}), "fence.base: -1 is not a whole"),
+        (changed(*ROUTE, "fence", value={"base": 2**32}), "is not a whole number from"),
+        (changed(*ROUTE, "fence", value={"base": True}), "True is not a whole number"),
+        (changed(*ROUTE, "fence", value={"base": 10}), "at least 1000"),
+        (changed("clusters", "main", "routes", value=[]), "at least one route"),
+        (
+            changed("clusters", "main", "patroni", value="ftp://x"),
+            "is not an http:// or",
+        ),
+        (
+            changed("clusters", "main", "patroni", value="http://"),
+            "is not an http:// or",
+        ),
+        (
+            changed(
+                "clusters",
+                "main",
+                "patroni",
+                value={"url": "http://a", "keyfile": "/k"},
+            ),
+            "patroni.keyfile: needs 'certfile'",
+        ),
+        (changed("clusters", 12, value=GOOD["clusters"]["main"]), "write it in quotes"),
+        (changed("clusters", "a\tb", value=GOOD["clusters"]["main"]), "do not print"),
+        (
+            changed("state_dir", value="var/lib"),
+            "state_dir: 'var/lib' is not an absolute",
+        ),
+        (changed("exabgp", value={"pipe": "/run/\x1b[2J"}), "is not an absolute path"),
+        (
+            changed("exabgp", value={"timeout": 0}),
+            "exabgp.timeout: 0 is not a number of",
+        ),
+        (
+            changed("exabgp", value={"timeout": "2s"}),
+            "exabgp.timeout: '2s' is not a number",
+        ),
+        (
+            changed("callback", value={"deadline": float("nan")}),
+            "nan is not a number of",
+        ),
+        (
+            changed("callback", value={"deadline": True}),
+            "True is not a number of seconds",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(document: Any, expected: str) -> None:
+    """Each mistake gives one line that leads to it."""
+    assert any(expected in problem for problem in problems(document)), problems(
+        document
+    )
+
+
+def test_every_mistake_is_reported_at_once() -> None:
+    """Nobody mends a file one mistake per run."""
+    document = changed(*ROUTE, "prefix", value="nonsense")
+    document["exabgp"] = {"timeout": -1, "pip": "/x"}
+    document["clusters"]["main"]["routes"][0]["role"] = "leder"
+    found = problems(document)
+    assert len(found) == 4
+    for where in ("routes[0].prefix", "routes[0].role", "exabgp.timeout", "exabgp.pip"):
+        assert any(where in problem for problem in found), found
+
+
+def test_a_prefix_named_twice_is_refused_across_clusters() -> None:
+    """One ExaBGP serves them all: the same prefix twice would be fought over."""
+    document = copy.deepcopy(GOOD)
+    document["clusters"]["other"] = copy.deepcopy(GOOD["clusters"]["main"])
+    assert problems(document) == (
+        "clusters.other.routes[0].prefix: 192.0.2.10/32 is already named at"
+        " clusters.main.routes[0].prefix",
+    )
+
+
+def test_a_scope_named_twice_is_refused(tmp_path: Path) -> None:
+    """YAML would silently take the last one."""
+    path = tmp_path / "pgcast.yml"
+    text = yaml.safe_dump(GOOD)
+    path.write_text(text + text.replace("clusters:\n", "", 1))
+    with pytest.raises(ConfigError) as caught:
+        config.load(str(path))
+    assert "line 7: 'main' stands here a second time" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"a: [",
+        b"\xff\xfe\x00",
+        b"!!python/object:os.system {}",
+        b"a: 2026-99-99",
+        b"[" * 5000,
+    ],
+)
+def test_a_file_that_is_not_yaml(tmp_path: Path, text: bytes) -> None:
+    """Whatever stands in the file, the answer is one error that names the file."""
+    path = tmp_path / "pgcast.yml"
+    path.write_bytes(text)
+    with pytest.raises(ConfigError, match=str(path)):
+        config.load(str(path))
+
+
+def test_a_file_that_is_missing() -> None:
+    """The path is in the message."""
+    with pytest.raises(
+        ConfigError, match=r"/nonexistent/p\.yml: cannot be read: No such"
+    ):
+        config.load("/nonexistent/p.yml")
+
+
+def test_the_environment_names_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The option wins over PGCAST_CONFIG, which wins over the default."""
+    monkeypatch.delenv("PGCAST_CONFIG", raising=False)
+    assert config.path_in_use(None) == "/etc/pgcast/pgcast.yml"
+    monkeypatch.setenv("PGCAST_CONFIG", "/a")
+    assert config.path_in_use(None) == "/a"
+    assert config.path_in_use("/b") == "/b"
+
+
+def test_the_example_is_good() -> None:
+    """What a user copies is accepted, and its prefix is the one that the router's
+    example accepts."""
+    parsed = config.load(str(EXAMPLES / "pgcast.yml"))
+    prefix = parsed.clusters["main"].routes[0].prefix
+    assert str(prefix) in (EXAMPLES / "bird.conf").read_text()
+
+
+def test_effective_is_taken_back() -> None:
+    """What check-config prints is a configuration, and the same one."""
+    document = copy.deepcopy(GOOD)
+    document["exabgp"] = {"pipe": "/run/exabgp"}
+    document["clusters"]["six"] = {
+        "patroni": {
+            "url": "https://[::1]:8008",
+            "cafile": "/ca",
+            "certfile": "/c",
+            "keyfile": "/k",
+        },
+        "routes": [
+            {
+                "prefix": "2001:db8::/64",
+                "role": "primary",
+                "vip": "2001:db8::1",
+                "next_hop": "2001:db8::2",
+            },
+            {"prefix": "192.0.2.11/32", "role": "primary", "fence": "local-preference"},
+            {"prefix": "192.0.2.12/32", "role": "primary", "fence": "none"},
+        ],
+    }
+    parsed = config.parse(document)
+    assert config.parse(config.effective(parsed)) == parsed
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(
+        [
+            "192.0.2.10/32",
+            "primary",
+            "self",
+            "http://127.0.0.1:8008",
+            "/run/exabgp",
+            "med",
+        ]
+    )
+)
+keys = (
+    st.sampled_from(
+        "exabgp callback state_dir clusters main patroni routes prefix role vip next_hop fence base url".split()
+    )
+    | st.integers()
+    | st.text()
+)
+documents = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(keys, inner, max_size=4),
+)
+
+
+@given(documents)
+def test_no_document_is_a_bug(document: Any) -> None:
+    """Any document is accepted or refused; nothing else is raised."""
+    try:
+        config.parse(document)
+    except ConfigError as error:
+        assert error.problems
+
+
+@given(st.text(min_size=1))
+def test_nothing_reaches_a_command_but_an_address(text: str) -> None:
+    """A prefix or next-hop that is accepted is one printable word."""
+    for key in ("prefix", "next_hop"):
+        try:
+            parsed = config.parse(changed(*ROUTE, key, value=text))
+        except ConfigError:
+            continue
+        route = parsed.clusters["main"].routes[0]
+        for word in (str(route.prefix), str(route.next_hop)):
+            assert word.isprintable()
+            assert len(word.split()) == 1

@@ -1,0 +1,88 @@
+"""Imports go in one direction only, and the withdraw path stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "pgcast_hooks"
+
+ALLOWED = {
+    "model": set(),
+    "errors": set(),
+    "vip": {"model"},
+    "state": set(),
+    "config": {"errors", "model"},
+    "policy": {"errors", "model"},
+    "exabgp": {"errors", "model"},
+    "pipe": {"errors"},
+    "patroni": {"errors", "model"},
+    "apply": {"errors", "exabgp", "model", "pipe", "policy", "state"},
+    "confirm": {"apply", "errors", "model", "patroni", "policy", "vip"},
+    "callback": {"apply", "config", "confirm", "errors", "model", "policy"},
+    "cli": {"apply", "config", "confirm", "errors", "exabgp", "model"},
+}
+FOREIGN = {
+    "click": {"cli"},
+    "requests": {"patroni"},
+    "yaml": {"config", "cli"},
+    "socket": {"vip"},
+}
+
+
+def imported(module: str) -> set[str]:
+    """Every name that a module imports, ours as `pgcast_hooks.x`, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "pgcast_hooks":
+            names |= {f"pgcast_hooks.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def test_every_module_is_in_the_table() -> None:
+    """A new module must find its place before it lands."""
+    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("module", ALLOWED)
+def test_a_module_imports_only_what_is_below_it(module: str) -> None:
+    """One straight line from argv to pipe, with no way back."""
+    prefix = "pgcast_hooks."
+    ours = {name[len(prefix) :] for name in imported(module) if name.startswith(prefix)}
+    assert ours - {"__version__"} <= ALLOWED[module]
+
+
+@pytest.mark.parametrize(("library", "importers"), FOREIGN.items())
+def test_a_library_has_its_place(library: str, importers: set[str]) -> None:
+    """What speaks HTTP, click, YAML or sockets is one module each."""
+    found = {
+        m
+        for m in ALLOWED
+        if library in {name.partition(".")[0] for name in imported(m)}
+    }
+    assert found == importers
+
+
+def test_a_withdrawal_loads_nothing_heavy() -> None:
+    """A process start is most of a withdrawal's time; each of these costs a good part
+    of one."""
+    heavy = (
+        "click requests logging dataclasses inspect argparse socket ssl json difflib"
+    )
+    code = f"import sys, pgcast_hooks.callback; print(*[m for m in {heavy.split()!r} if m in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
+    )
+    assert result.stdout.split() == []

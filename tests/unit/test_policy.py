@@ -1,0 +1,227 @@
+"""The rules of safety, as tables."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgcast_hooks import policy
+from pgcast_hooks.errors import FenceExhausted
+from pgcast_hooks.model import (
+    Announcement,
+    Callback,
+    Eligibility,
+    Fence,
+    FenceAttribute,
+    Hint,
+    Observation,
+    RestAnswer,
+    RibEntry,
+    Role,
+    Route,
+)
+
+PREFIX = ipaddress.ip_network("192.0.2.10/32")
+VIP = ipaddress.ip_address("192.0.2.10")
+ELIGIBLE, NOT_ELIGIBLE, UNKNOWN = Eligibility
+WITHDRAW, LOOK, CONFIRM = Hint
+
+
+def a_route(
+    attribute: FenceAttribute = FenceAttribute.MED, base: int = 100_000
+) -> Route:
+    return Route(PREFIX, Role.PRIMARY, VIP, None, Fence(attribute, base))
+
+
+@pytest.mark.parametrize(
+    ("action", "role", "expected"),
+    [
+        ("on_start", "primary", CONFIRM),
+        ("on_start", "master", CONFIRM),  # Patroni up to 3.3
+        ("on_role_change", "promoted", CONFIRM),  # Patroni 3.0.0
+        ("on_restart", "primary", CONFIRM),
+        ("on_reload", "primary", LOOK),
+        ("on_stop", "primary", WITHDRAW),  # on_stop carries the role that was
+        ("on_stop", "demoted", WITHDRAW),
+        ("before_stop", "-", WITHDRAW),
+        ("before_stop", "primary", WITHDRAW),
+        ("on_role_change", "replica", WITHDRAW),
+        ("on_role_change", "demoted", WITHDRAW),
+        ("on_start", "uninitialized", WITHDRAW),
+        ("on_start", "standby_leader", WITHDRAW),
+        ("on_reload", "replica", WITHDRAW),
+        ("on_start", "", WITHDRAW),
+        ("on_start", "word of tomorrow", WITHDRAW),
+        ("action_of_tomorrow", "primary", LOOK),
+        ("action_of_tomorrow", "replica", WITHDRAW),
+    ],
+)
+def test_hint(action: str, role: str, expected: Hint) -> None:
+    """The action counts before the role, and a word that is not known never
+    announces."""
+    assert policy.hint(Callback(action, role, "main"), Role.PRIMARY) is expected
+
+
+def body(**values: Any) -> dict[str, Any]:
+    answer = {
+        "state": "running",
+        "role": "primary",
+        "timeline": 7,
+        "patroni": {"version": "4.1.5", "scope": "main", "name": "pg1"},
+    }
+    return {**answer, **values}
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "expected"),
+    [
+        (200, body(), ELIGIBLE),
+        (200, body(role="master"), ELIGIBLE),
+        (200, body(pause=True), ELIGIBLE),
+        (200, body(failsafe_mode_is_active=True, cluster_unlocked=True), ELIGIBLE),
+        (200, body(role="replica"), NOT_ELIGIBLE),  # /primary during a promotion
+        (200, body(state="stopping"), NOT_ELIGIBLE),  # /primary during before_stop
+        (200, body(state="restarting"), NOT_ELIGIBLE),
+        (200, body(state="crashed"), NOT_ELIGIBLE),
+        (503, body(), NOT_ELIGIBLE),  # a primary that does not hold the leader lock
+        (503, body(role="replica"), NOT_ELIGIBLE),
+        (503, body(role="standby_leader"), NOT_ELIGIBLE),
+        (200, body(role=["primary"]), NOT_ELIGIBLE),
+        (503, None, UNKNOWN),
+        (200, {}, UNKNOWN),
+        (404, body(), UNKNOWN),
+        (401, body(), UNKNOWN),
+        (500, body(), UNKNOWN),
+        (301, body(), UNKNOWN),
+        (200, body(patroni={"scope": "other"}), UNKNOWN),
+        (200, body(patroni=None), UNKNOWN),
+        (200, body(timeline=None), UNKNOWN),
+        (200, body(timeline=True), UNKNOWN),
+        (200, body(timeline="7"), UNKNOWN),
+        (200, body(timeline=0), UNKNOWN),
+        (200, body(state=None), UNKNOWN),
+    ],
+)
+def test_judge(status: int, answer: Any, expected: Eligibility) -> None:
+    """The status alone is not enough, and nothing that is odd is believed."""
+    observation = policy.judge(RestAnswer(status, answer), "main", Role.PRIMARY)
+    assert observation.eligibility is expected
+    assert (observation.timeline == 7) is (expected is ELIGIBLE)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(
+    st.integers(100, 599),
+    st.dictionaries(
+        st.sampled_from(["state", "role", "timeline", "patroni"]), json_values
+    ),
+)
+def test_no_answer_is_a_bug(status: int, answer: dict[str, Any]) -> None:
+    """Whatever Patroni's port says, judging it raises nothing."""
+    policy.judge(RestAnswer(status, answer), "main", Role.PRIMARY)
+
+
+@given(st.integers(1, 99_999), st.integers(1, 99_999))
+def test_the_newer_timeline_wins_at_the_router(one: int, other: int) -> None:
+    """A lower MED and a higher local-preference are preferred (RFC 4271 section
+    9.1)."""
+    older, newer = sorted((one, other))
+    med = [policy.announcement(a_route(), timeline).med for timeline in (older, newer)]
+    preference = [
+        policy.announcement(
+            a_route(FenceAttribute.LOCAL_PREFERENCE, 100), timeline
+        ).local_preference
+        for timeline in (older, newer)
+    ]
+    assert None not in med + preference
+    assert (med[0] > med[1]) is (older < newer)  # type: ignore[operator]
+    assert (preference[0] < preference[1]) is (older < newer)  # type: ignore[operator]
+
+
+def test_no_fence() -> None:
+    """Without a fence a route carries neither attribute."""
+    plain = policy.announcement(a_route(FenceAttribute.NONE), 7)
+    assert plain == Announcement(PREFIX, None, None, None)
+
+
+def test_a_fence_without_room_refuses() -> None:
+    """Two leaders with MED 0 would share the traffic: better none, and a clear line."""
+    assert policy.announcement(a_route(base=1000), 1000).med == 0
+    with pytest.raises(FenceExhausted, match="raise 'base' on every member"):
+        policy.announcement(a_route(base=1000), 1001)
+
+
+@pytest.mark.parametrize(
+    ("eligibility", "carried", "announced"),
+    [
+        (ELIGIBLE, True, True),
+        (ELIGIBLE, False, False),
+        (NOT_ELIGIBLE, True, False),
+        (UNKNOWN, True, False),
+    ],
+)
+def test_desired(eligibility: Eligibility, carried: bool, announced: bool) -> None:
+    """Only an eligible member that carries the VIP announces."""
+    observation = Observation(eligibility, "because", 7)
+    assert bool(policy.desired(a_route(), observation, carried)) is announced
+
+
+WANTED = Announcement(PREFIX, None, med=99_993)
+STANDING = RibEntry("10.0.0.1", "10.0.0.11", PREFIX, "10.0.0.11", med=99_993)
+OTHER = STANDING._replace(neighbor="10.0.0.2")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "have", "expected"),
+    [
+        (WANTED, [STANDING], []),
+        (WANTED, [STANDING, OTHER], []),
+        (WANTED, [STANDING._replace(next_hop="self")], []),  # 4.2.21
+        (WANTED, [STANDING._replace(local="auto")], []),
+        (WANTED, [], ["192.0.2.10/32 is withdrawn, must be announced"]),
+        (
+            WANTED,
+            [STANDING, OTHER._replace(med=99_994)],
+            ["192.0.2.10/32 is announced to 10.0.0.2 with MED 99994, must be 99993"],
+        ),
+        (
+            WANTED,
+            [STANDING._replace(next_hop="10.0.0.99")],
+            [
+                "192.0.2.10/32 is announced to 10.0.0.1 with next-hop 10.0.0.99, must be 10.0.0.11"
+            ],
+        ),
+        (
+            WANTED._replace(next_hop=ipaddress.ip_address("10.0.0.99")),
+            [STANDING],
+            [
+                "192.0.2.10/32 is announced to 10.0.0.1 with next-hop 10.0.0.11, must be 10.0.0.99"
+            ],
+        ),
+        (
+            WANTED._replace(med=None, local_preference=107),
+            [STANDING],
+            [
+                "192.0.2.10/32 is announced to 10.0.0.1 with MED 99993, must be None",
+                "192.0.2.10/32 is announced to 10.0.0.1 with local-preference None, must be 107",
+            ],
+        ),
+        (None, [], []),
+        (None, [STANDING], ["192.0.2.10/32 is still announced to 10.0.0.1"]),
+    ],
+)
+def test_differences(
+    wanted: Announcement | None, have: list[RibEntry], expected: list[str]
+) -> None:
+    """The read-back is the verdict: route, fence and next-hop, for each neighbor."""
+    unmanaged = STANDING._replace(prefix=ipaddress.ip_network("198.51.100.0/24"))
+    assert policy.differences({PREFIX: wanted}, [unmanaged, *have]) == expected

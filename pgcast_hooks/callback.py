@@ -8,7 +8,7 @@ that still runs when the next one is due, and hands stderr to its own log: one l
 there is the report.
 
 Kept light, because a process start is most of a withdrawal's time: no click, no
-logging, and `requests` only once Patroni must be asked.
+logging, and an HTTP library only once Patroni must be asked.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from pgcast_hooks import policy, vip
+from pgcast_hooks import patroni, policy, vip
 from pgcast_hooks.apply import Host, apply
 from pgcast_hooks.errors import (
     NotConfirmed,
@@ -28,7 +28,6 @@ from pgcast_hooks.model import (
     Role,
     Route,
 )
-from pgcast_hooks.patroni import Client
 
 RETRY_EXABGP = 0.25  # seconds between two tries of an ExaBGP that failed, while Patroni still confirms
 
@@ -96,7 +95,6 @@ class _Attempt:
         self.said: list[str] = []
         self._hands = hands
         self._cluster = cluster
-        self._client = Client(cluster.patroni)
 
     def make(self, limit: float) -> None:
         """One question for each role, within `limit` seconds, and one exchange for all
@@ -107,8 +105,11 @@ class _Attempt:
         want = {}
         for route in self.pending:
             observation = observations[route.role]
-            self.reasons[route.prefix] = observation.reason
-            if observation.eligibility is Eligibility.UNKNOWN:
+            unknown = observation.eligibility is Eligibility.UNKNOWN
+            cut_short = unknown and limit < self._cluster.patroni.timeout
+            if not cut_short or route.prefix not in self.reasons:
+                self.reasons[route.prefix] = observation.reason
+            if unknown:
                 continue
             carried = vip.carried(route.vip)
             if not carried:
@@ -131,7 +132,7 @@ class _Attempt:
 
     def _observe(self, role: Role, limit: float) -> Observation:
         try:
-            answer = self._client.ask(role, limit)
+            answer = patroni.ask(self._cluster.patroni, role, limit)
         except PatroniUnreachable as error:
             return Observation(Eligibility.UNKNOWN, str(error))
         return policy.judge(answer, self._cluster.scope, role)

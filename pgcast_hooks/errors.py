@@ -175,7 +175,7 @@ class NoAnswer(PgcastError):
             )
         return (
             f"ExaBGP took the commands on {self.path} but did not answer them all within"
-            f" {self.waited:.1f} s: does it hang? look with 'pgcast show'"
+            f" {self.waited:.1f} s: its log tells more, 'pgcast show' the result"
         )
 
 

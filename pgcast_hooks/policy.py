@@ -145,6 +145,8 @@ def _wrong_attributes(wanted: Announcement, entry: RibEntry) -> list[str]:
     next_hop = str(wanted.next_hop or entry.local)
     if next_hop == "auto":  # ExaBGP names no local address to compare with
         next_hop = standing
+    elif entry.prefix.version == 6 and ":" not in next_hop:
+        next_hop = "an IPv6 address: set next_hop, the session is an IPv4 one"
     pairs = (
         ("MED", entry.med, wanted.med),
         ("local-preference", entry.local_preference, wanted.local_preference),

@@ -260,7 +260,22 @@ scalars = (
 )
 keys = (
     st.sampled_from(
-        "exabgp callback state_dir clusters main patroni routes prefix role vip next_hop fence base url".split()
+        [
+            "exabgp",
+            "callback",
+            "state_dir",
+            "clusters",
+            "main",
+            "patroni",
+            "routes",
+            "prefix",
+            "role",
+            "vip",
+            "next_hop",
+            "fence",
+            "base",
+            "url",
+        ]
     )
     | st.integers()
     | st.text()

@@ -74,9 +74,7 @@ def test_a_library_has_its_place(library: str, importers: set[str]) -> None:
 def test_a_withdrawal_loads_nothing_heavy() -> None:
     """A process start is most of a withdrawal's time; each of these costs a good part
     of one."""
-    heavy = (
-        "click requests logging dataclasses inspect argparse socket ssl json difflib"
-    )
+    heavy = "click requests logging dataclasses inspect argparse socket ssl http json difflib"
     code = f"import sys, pgcast_hooks.callback; print(*[m for m in {heavy.split()!r} if m in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code],

@@ -180,6 +180,15 @@ STANDING = RibEntry("10.0.0.1", "10.0.0.11", PREFIX, "10.0.0.11", med=99_993)
 OTHER = STANDING._replace(neighbor="10.0.0.2")
 
 
+def test_an_ipv6_route_with_an_ipv4_next_hop_is_not_announced_as_wanted() -> None:
+    """4.2.21 takes `next-hop self` for it on an IPv4 session, and sends nothing."""
+    prefix = ipaddress.ip_network("2001:db8::10/128")
+    want = {prefix: WANTED._replace(prefix=prefix)}
+    have = [STANDING._replace(prefix=prefix, next_hop="self")]
+    (wrong,) = policy.differences(want, have)
+    assert "next-hop 10.0.0.11, must be an IPv6 address: set next_hop" in wrong
+
+
 @pytest.mark.parametrize(
     ("wanted", "have", "expected"),
     [

@@ -1,0 +1,1 @@
+"""Tests of pgcast: unit, integration, and e2e on the lab."""

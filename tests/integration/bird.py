@@ -1,0 +1,93 @@
+"""BIRD as the router that ExaBGP speaks to: what its table holds is what counts."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from tests.integration.waiting import until
+
+CONFIG = """
+router id 10.9.0.2;
+protocol device {}
+protocol bgp exabgp {
+    local 10.9.0.2 as 65000;
+    neighbor 10.9.0.1 as 65001;
+    multihop;
+    passive;
+    hold time 9;
+    error wait time 1, 1;
+    ipv4 { import all; export none; };
+    ipv6 { import all; export none; };
+}
+"""
+
+
+class Bird:
+    """A router in this process's network namespace."""
+
+    def __init__(self, directory: Path) -> None:
+        self._config = directory / "bird.conf"
+        self._socket = directory / "bird.ctl"
+        self._config.write_text(CONFIG)
+
+    def __enter__(self) -> Bird:
+        self._process = subprocess.Popen(
+            ["bird", "-f", "-c", str(self._config), "-s", str(self._socket)],
+            stderr=subprocess.DEVNULL,
+        )
+        until(self._socket.exists, "BIRD's control socket")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+    def wait_established(self) -> None:
+        """Wait for the session with ExaBGP."""
+        until(
+            lambda: "Established" in self._ask("show protocols exabgp"),
+            "the BGP session",
+        )
+
+    def table(self) -> dict[str, tuple[int | None, int | None]]:
+        """Prefix to (MED, local-preference) of each route that ExaBGP's UPDATEs have put there."""
+        routes: dict[str, tuple[int | None, int | None]] = {}
+        text = self._ask("show route all")
+        for chunk in re.split(r"\n(?=[0-9a-f][0-9a-f.:]*/\d)", text):
+            prefix = re.match(r"([0-9a-f.:]+/\d+)\s", chunk)
+            if prefix:
+                med = re.search(r"BGP\.med: (\d+)", chunk)
+                preference = re.search(r"BGP\.local_pref: (\d+)", chunk)
+                routes[prefix[1]] = (
+                    int(med[1]) if med else None,
+                    int(preference[1]) if preference else None,
+                )
+        return routes
+
+    def wait_table(self, expected: Mapping[str, int | None]) -> None:
+        """Wait until the table is exactly this: prefix to MED."""
+        try:
+            until(lambda: self._meds() == expected, "the router's table", 5)
+        except TimeoutError:
+            assert self._meds() == expected
+
+    def _meds(self) -> dict[str, int | None]:
+        return {prefix: med for prefix, (med, _) in self.table().items()}
+
+    def _ask(self, command: str) -> str:
+        return subprocess.run(
+            ["birdc", "-r", "-s", str(self._socket), *command.split()],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout

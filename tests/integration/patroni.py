@@ -1,0 +1,111 @@
+"""Patroni's REST API over real HTTP, saying what a test tells it to, with the bodies that real versions send."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Callable
+
+Reply = Callable[[BaseHTTPRequestHandler], None]
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    """What Patroni 4.1.5 says of a primary; `changes` replace fields."""
+    return {
+        "state": "running",
+        "postmaster_start_time": "2026-11-23 20:14:05.114502+00:00",
+        "role": "primary",
+        "server_version": 150018,
+        "xlog": {"location": 100663296},
+        "timeline": 7,
+        "dcs_last_seen": 1795464851,
+        "database_system_identifier": "7576155843911239117",
+        "patroni": {"version": "4.1.5", "scope": "main", "name": "pg1"},
+        **changes,
+    }
+
+
+PATRONI_3 = body(role="master", patroni={"version": "3.0.2", "scope": "main"})
+
+
+def says(status: int = 200, document: Any = None, raw: bytes | None = None) -> Reply:
+    """An answer with a status and a JSON body."""
+    content = (
+        raw
+        if raw is not None
+        else json.dumps(body() if document is None else document).encode()
+    )
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return reply
+
+
+PRIMARY = says()
+REPLICA = says(503, body(role="replica"))
+
+
+class _Server(ThreadingHTTPServer):
+    fake: FakePatroni
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hung up is no error of the test's."""
+
+
+class FakePatroni:
+    """Serves one reply after the other; the last one for ever."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self.over = threading.Event()
+        self._replies: list[Reply] = [PRIMARY]
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                fake.paths.append(self.path)
+                reply = (
+                    fake._replies.pop(0) if len(fake._replies) > 1 else fake._replies[0]
+                )
+                reply(self)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server.fake = self
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> FakePatroni:
+        threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        ).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the port: whoever asks is refused."""
+        if not self.over.is_set():
+            self.over.set()
+            self._server.shutdown()
+            self._server.server_close()
+
+    def will_say(self, replies: Iterable[Reply]) -> None:
+        """Set the replies; the last one stays."""
+        self._replies = list(replies)

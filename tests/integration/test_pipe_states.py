@@ -1,0 +1,211 @@
+"""ExaBGP that starts, that is told not to answer, that is not there, and what stands in for one that misbehaves."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pgcast_hooks.pipe import locate
+from tests.integration.bird import Bird
+from tests.integration.exabgp import DIRECTORY, PIPE, VERSIONS, Exabgp, make_pipe
+from tests.integration.pgcast import Pgcast
+from tests.integration.waiting import until
+
+ANNOUNCED = {"192.0.2.10/32": 99_993}
+
+
+WITHDREW = (0, "withdrew 192.0.2.10/32")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_without_acknowledgements(
+    version: str, tmp_path: Path, bird: Bird, pgcast: Pgcast
+) -> None:
+    """exabgp.api.ack=false: 4.2 says neither `done` nor `error`."""
+    with Exabgp(version, tmp_path, exabgp_api_ack="false"):
+        bird.wait_established()
+        pgcast.announce()
+        bird.wait_table(ANNOUNCED)
+        assert pgcast.withdraw() == WITHDREW
+        bird.wait_table({})
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_restart_of_exabgp_during_the_callback(
+    version: str, tmp_path: Path, bird: Bird, pgcast: Pgcast
+) -> None:
+    """ExaBGP is started after Patroni at boot: the callback goes on trying as long as Patroni confirms."""
+    make_pipe()
+    pgcast.document["callback"]["deadline"] = 60
+    pgcast.document["exabgp"]["timeout"] = 0.2
+    process = pgcast.start("callback", "on_start", "primary", "main")
+    until(lambda: (pgcast.state / "unread-marks").exists(), "a first try")
+    with Exabgp(version, tmp_path):
+        assert process.wait(60) == 0
+        process.communicate()
+        bird.wait_table(ANNOUNCED)
+    bird.wait_table({})
+
+
+# From here on: what no real ExaBGP can be made to do. The FIFOs are real.
+
+
+@pytest.fixture
+def reader() -> Iterator[int]:
+    """A pipe that somebody reads: its `.in`, opened as ExaBGP's helper opens it."""
+    make_pipe()
+    descriptor = os.open(f"{PIPE}.in", os.O_RDWR | os.O_NONBLOCK)
+    yield descriptor
+    os.close(descriptor)
+
+
+def test_nobody_reads(pgcast: Pgcast) -> None:
+    """ExaBGP is not running: one line, the exit code for it, and nothing left behind."""
+    make_pipe()
+    code, said = pgcast.withdraw()
+    assert code == 69
+    assert said.startswith(
+        f"ExaBGP is not reading {PIPE}.in: is it running, and was it started"
+    )
+    assert (pgcast.state / "unread-marks").read_text().strip() == "0"
+
+
+def test_no_pipe(pgcast: Pgcast) -> None:
+    """The same where there is no pipe at all."""
+    for name in ("exabgp.in", "exabgp.out"):
+        (DIRECTORY / name).unlink(missing_ok=True)
+    code, said = pgcast.withdraw()
+    assert code == 69
+    assert f"ExaBGP is not reading {PIPE}.out" in said
+
+
+def test_a_reader_that_never_drains(reader: int, pgcast: Pgcast) -> None:
+    """The pipe is full to the brim."""
+    while True:
+        try:
+            os.write(reader, b"x" * 4096)
+        except BlockingIOError:
+            break
+    code, said = pgcast.withdraw()
+    assert code == 69
+    assert f"ExaBGP does not empty {PIPE}.in: nothing written in 2.0 s" in said
+
+
+def test_an_answer_cut_in_the_middle(reader: int, pgcast: Pgcast) -> None:
+    """ExaBGP dies while it answers: half an answer is none."""
+    process = pgcast.start("callback", "on_stop", "primary", "main")
+    command = until(lambda: _read(reader), "the commands")
+    assert b"withdraw route 192.0.2.10/32\n" in command
+    out = os.open(f"{PIPE}.out", os.O_WRONLY)
+    os.write(
+        out,
+        b"Peer            AS        up/down state       |     #sent     #recvd\ndone\ndo",
+    )
+    os.close(out)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 69
+    assert "did not answer them all" in said
+    assert (pgcast.state / "unread-marks").read_text().strip() == "2"
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except BlockingIOError:
+        return b""
+
+
+def test_the_lock_is_held_by_another(reader: int, pgcast: Pgcast) -> None:
+    """A withdrawal is written all the same; an announcement is not."""
+    pgcast.document["callback"]["deadline"] = 0.1
+    with open(f"{PIPE}.out", "rb+", buffering=0) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        code, said = pgcast.withdraw()
+        assert code == 75
+        assert "the withdrawal was written all the same, unverified" in said
+        assert os.read(reader, 65536) == b"withdraw route 192.0.2.10/32\n"
+        code, said = pgcast.callback("on_start", "primary", "main")
+        assert code == 75
+        assert "nothing was changed" in said
+        assert _read(reader) == b""
+
+
+def test_a_pipe_made_anew_while_waiting_for_its_lock(pgcast: Pgcast) -> None:
+    """systemd makes /run/exabgp anew at each start: the lock of the old pipe is worth nothing."""
+    make_pipe()
+    pgcast.document["exabgp"]["lock_timeout"] = 60
+    with open(f"{PIPE}.out", "rb+", buffering=0) as old:
+        fcntl.flock(old, fcntl.LOCK_EX)
+        process = pgcast.start("callback", "on_stop", "primary", "main")
+        until(lambda: _waits_for(process.pid, old.fileno()), "the callback at the lock")
+        make_pipe()
+        new = os.open(f"{PIPE}.in", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        assert b"withdraw route" in until(
+            lambda: _read(new), "the commands in the new pipe"
+        )
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(new)
+
+
+def _waits_for(pid: int, descriptor: int) -> bool:
+    """Whether a process has the same FIFO open."""
+    wanted = os.fstat(descriptor)
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        found = entry.stat()
+        if stat.S_ISFIFO(found.st_mode) and os.path.samestat(found, wanted):
+            return True
+    return False
+
+
+def test_a_file_in_the_place_of_the_pipe(pgcast: Pgcast) -> None:
+    """`echo command > exabgp.in` made a file before mkfifo could make a FIFO."""
+    make_pipe()
+    (DIRECTORY / "exabgp.in").unlink()
+    (DIRECTORY / "exabgp.in").touch()
+    code, said = pgcast.withdraw()
+    assert code == 78
+    assert f"{PIPE}.in is not a FIFO: remove it" in said
+
+
+def test_a_pipe_that_this_user_cannot_use(
+    reader: int, pgcast: Pgcast, tmp_path: Path
+) -> None:
+    """Patroni's user is not in the pipe's group: said with what to do."""
+    code = (
+        "import os, sys; from pgcast_hooks.callback import main;"
+        "os.setgid(65534); os.setuid(65534);"
+        f"sys.argv[1:] = ['--config', {str(tmp_path / 'pgcast.yml')!r}, 'on_stop', 'primary', 'main'];"
+        "sys.exit(main())"
+    )
+    pgcast.callback()  # writes the configuration
+    for directory in [tmp_path, *tmp_path.parents][:3]:
+        directory.chmod(0o755)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30
+    )
+    assert result.returncode == 78
+    assert (
+        f"{PIPE}.out cannot be used: Permission denied; give this user's group read"
+        in result.stderr
+    )
+
+
+def test_the_pipe_is_found_where_exabgp_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first directory that holds both FIFOs wins, under the name that ExaBGP's environment gives."""
+    make_pipe()
+    assert locate(None) == "/run/exabgp/exabgp"
+    assert locate("/elsewhere/pipe") == "/elsewhere/pipe"
+    monkeypatch.setenv("exabgp_api_pipename", "second")
+    for end in ("in", "out"):
+        os.mkfifo(f"/run/second.{end}")
+    assert locate(None) == "/run/second"

@@ -1,0 +1,433 @@
+"""The whole lab: three members, the store, the router and a client, up and down.
+
+It exists to be asked: who leads, where does the router send the VIP. It waits for conditions,
+never for time to pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import http.client
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Callable, TypeVar
+
+from . import services
+from .host import Host, LabError
+from .network import MEMBERS, VIP, Network, etc_hosts, member_at
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ECHO_CALLBACK = CHECKOUT / "tests/lab/echo-callback.sh"
+CALLBACK = "/opt/pgcast/bin/pgcast-callback"
+PATRONICTL = ["-c", "/etc/patroni/patroni.yml"]
+POLL = 0.1
+"""Seconds between two looks; short enough to wait, long enough not to disturb what is measured."""
+T = TypeVar("T")
+
+SCHEMA = """
+CREATE ROLE app LOGIN PASSWORD 'app-secret';
+CREATE TABLE writes (id bigserial PRIMARY KEY, attempt bigint, at timestamptz DEFAULT now());
+GRANT INSERT, SELECT ON writes TO app;
+GRANT USAGE ON SEQUENCE writes_id_seq TO app;
+CREATE FUNCTION member() RETURNS text LANGUAGE sql SECURITY DEFINER
+    AS $$ SELECT trim(pg_read_file('/proc/sys/kernel/hostname'), E'\\n') $$;
+CREATE FUNCTION timeline() RETURNS int LANGUAGE sql SECURITY DEFINER
+    AS $$ SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int $$;
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class RouterPath:
+    """One of the router's paths to a prefix."""
+
+    member: str
+    med: int | None
+    local_pref: int | None
+    best: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A member of the cluster as Patroni's /cluster tells it."""
+
+    name: str
+    role: str
+    state: str
+    timeline: int | None
+
+
+class Lab:
+    """`with Lab() as lab:` a healthy cluster whose leader has the route; nothing remains."""
+
+    def __init__(
+        self,
+        exabgp: str = "5.0.15",
+        callback: Path | None = None,
+        files: Mapping[str, str] | None = None,
+        patroni_env: Mapping[str, str] | None = None,
+    ) -> None:
+        """`callback`: run by Patroni instead of pgcast's. `files`: path on a member → text,
+        instead of what examples/ has for it."""
+        self.exabgp_version = exabgp
+        self.callback = callback
+        self.directory = _directory()
+        self.logs_directory = self._made("logs")
+        self._lock: IO[str] = (self.directory / "lock").open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.hosts = {
+            name: Host(name, {}) for name in ("router", "etcd", *MEMBERS, "client")
+        }
+        self.network = Network(self.hosts)
+        self.router = self.hosts["router"]
+        self.client = self.hosts["client"]
+        logs = self.logs_directory
+        self.etcd = services.etcd(self.hosts["etcd"], logs)
+        self.bird = services.bird(self.router, logs)
+        self.exabgp, self.patroni = {}, {}
+        for name in MEMBERS:
+            host = self.hosts[name]
+            self.exabgp[name] = services.exabgp(host, logs, exabgp)
+            self.patroni[name] = services.patroni(host, logs, patroni_env or {})
+        for host in self.hosts.values():
+            host.files["/etc/hosts"] = etc_hosts()
+        self.router.files["/etc/bird/bird.conf"] = example("bird.conf")
+        for name in MEMBERS:
+            self.hosts[name].files.update(self._member_files(name))
+            self.hosts[name].files.update(files or {})
+
+    def _member_files(self, name: str) -> dict[str, Any]:
+        files: dict[str, Any] = {
+            f"/etc/{program}": example(file)
+            for program, file in {
+                "patroni/patroni.yml": "patroni.yml",
+                "pgcast/pgcast.yml": "pgcast.yml",
+            }.items()
+        }
+        # The one file that has to name the server's own address.
+        files["/etc/exabgp/exabgp.conf"] = example("exabgp.conf").replace(
+            MEMBERS["pg1"], MEMBERS[name]
+        )
+        files["/var/lib/postgresql"] = self._made(f"{name}/postgresql", "postgres")
+        files["/var/lib/pgcast"] = self._made(f"{name}/pgcast", "postgres")
+        venv = services.CACHE / "pgcast"
+        if venv.exists():
+            files["/opt/pgcast"] = venv
+        elif self.callback is None:
+            raise LabError(f"{venv} is missing: run tests/lab/install.sh")
+        return files
+
+    def _made(self, name: str, owner: str = "root") -> Path:
+        path = self.directory / name
+        path.mkdir(parents=True)
+        shutil.chown(path, owner, owner)
+        return path
+
+    # Up and down
+
+    def __enter__(self) -> Lab:
+        try:
+            self.up()
+        except BaseException as error:
+            said = self.logs() if isinstance(error, LabError) else ""
+            self.down()
+            if said:
+                raise LabError(f"{error}\n{said}") from error
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.down()
+
+    def up(self) -> None:
+        """Switch everything on and wait until the leader has the route."""
+        for host in self.hosts.values():
+            host.up()
+        self.network.up()
+        self.etcd.start()
+        self.bird.start()
+        for name in MEMBERS:
+            self._start_member(name)
+        self.wait_for(self.leader, 60, "a leader")
+        self.wait_for(lambda: self.sql(SCHEMA, check=False), 20, "the tables")
+        self.wait_healthy(90)
+
+    def down(self) -> None:
+        """Switch everything off and leave nothing behind."""
+        for host in reversed(list(self.hosts.values())):
+            host.kill_init()
+        for service in (
+            self.etcd,
+            self.bird,
+            *self.exabgp.values(),
+            *self.patroni.values(),
+        ):
+            service.forget()
+        self._lock.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _start_member(self, name: str) -> None:
+        self.use_callback(self.callback, [name])
+        self.exabgp[name].start()
+        self.patroni[name].start()
+
+    def use_callback(
+        self, script: Path | None, members: list[str] | None = None
+    ) -> None:
+        """Let Patroni run another script from now on; None for pgcast's own."""
+        self.callback = script
+        for name in members or list(MEMBERS):
+            host = self.hosts[name]
+            while host.run(["umount", CALLBACK], check=False).returncode == 0:
+                pass
+            if script is not None:
+                copy = f"/run/callback-{script.name}"
+                host.run(
+                    ["sh", "-c", f"cat > {copy}; chmod 755 {copy}"],
+                    stdin=script.read_text(),
+                )
+                host.run(
+                    ["sh", "-c", f"mkdir -p {Path(CALLBACK).parent}; : >> {CALLBACK}"]
+                )
+                host.run(["mount", "--bind", copy, CALLBACK])
+
+    def power_cut(self, name: str) -> None:
+        """Everything on the host ends at once, and the router hears nothing of it."""
+        self.network.cut(name)
+        self.hosts[name].kill_init()
+        for service in (self.exabgp.get(name), self.patroni.get(name)):
+            if service is not None:
+                service.forget()
+
+    def power_on(self, name: str) -> None:
+        """Boot a member again, with the disk it had."""
+        self.hosts[name].up()
+        self.network.attach(name)
+        self._start_member(name)
+
+    def repair(self) -> None:
+        """Mend and start whatever is broken or stopped; wait until all is well."""
+        for name in MEMBERS:
+            if not self.hosts[name].running:
+                self.power_on(name)
+                continue
+            self.network.mend(name)
+            self.network.heal(name)
+            for service in (self.exabgp[name], self.patroni[name]):
+                if not service.running:
+                    service.start()
+        self.wait_healthy(90)
+
+    # Questions
+
+    @property
+    def members(self) -> list[str]:
+        return list(MEMBERS)
+
+    def cluster(self) -> list[Member]:
+        """All members, from the first Patroni that answers; none, if none does."""
+        for name in MEMBERS:
+            with contextlib.suppress(
+                OSError, ValueError, http.client.HTTPException, LabError
+            ):
+                status, body = self.rest(name, "/cluster")
+                return [
+                    Member(m["name"], m["role"], m["state"], _int(m.get("timeline")))
+                    for m in body["members"]
+                    if status == 200
+                ]
+        return []
+
+    def rest(self, name: str, path: str, timeout: float = 1) -> tuple[int, Any]:
+        """GET from a member's Patroni, on its own host: status and JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", 8008, timeout=timeout)
+        with contextlib.closing(connection):
+            connection.sock = self.hosts[name].connect("127.0.0.1", 8008, timeout)
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+    def leader(self) -> str | None:
+        """The name of the leader, if it runs."""
+        leaders = [
+            m.name
+            for m in self.cluster()
+            if m.role == "leader" and m.state == "running"
+        ]
+        return leaders[0] if leaders else None
+
+    def timeline(self) -> int | None:
+        """The leader's timeline."""
+        leaders = [m.timeline for m in self.cluster() if m.role == "leader"]
+        return leaders[0] if leaders else None
+
+    def next_hops(self, prefix: str = VIP) -> list[str]:
+        """The members that the router's kernel sends the prefix to, right now."""
+        family = "-6" if ":" in prefix else "-4"
+        routes = json.loads(
+            self.router.ip(family, "-j", "route", "show", "exact", prefix) or "[]"
+        )
+        found = []
+        for route in routes:
+            for hop in route.get("nexthops", [route]):
+                found.append(member_at(hop.get("gateway", "")))
+        return sorted(found)
+
+    def route(self, prefix: str = VIP) -> str | None:
+        """The member that has the route, joined by + if there are several, None if none."""
+        return "+".join(self.next_hops(prefix)) or None
+
+    def bird_paths(self, prefix: str = VIP) -> list[RouterPath]:
+        """All that the router has heard about the prefix, the best first.
+
+        BIRD says `192.0.2.10/32  unicast [pg1 12:00:00.000] * (100) [AS65001i]` for the best path,
+        the same without prefix and star for the others, each followed by its attributes, or
+        `Network not found`.
+        """
+        said = self.router.run(
+            ["birdc", "show", "route", "all", "for", prefix], check=False
+        ).stdout
+        paths = []
+        for block in re.split(r"\n(?=\S.*unicast|\s+unicast)", said):
+            head = re.search(r"unicast \[(\S+) [^]]*\]( \*)?", block)
+            if head:
+                numbers = dict(re.findall(r"BGP\.(med|local_pref): (\d+)", block))
+                med, preference = (
+                    _int(numbers.get("med")),
+                    _int(numbers.get("local_pref")),
+                )
+                paths.append(RouterPath(head[1], med, preference, bool(head[2])))
+        return paths
+
+    def established(self) -> list[str]:
+        """The members to which the router has a BGP session, which is named like them."""
+        said = self.router.run(["birdc", "show", "protocols"], check=False).stdout
+        return re.findall(r"(?m)^(\S+)\s+BGP\s.*Established", said)
+
+    def sql(
+        self, text: str, member: str | None = None, check: bool = True
+    ) -> str | None:
+        """Run SQL as the superuser on a member, the leader unless one is named."""
+        host = self.hosts[member or self.leader() or self.members[0]]
+        argv = [
+            "psql",
+            "-XqAt",
+            "-1",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            "postgres",
+            "-f",
+            "-",
+        ]
+        done = host.run(argv, user="postgres", check=check, stdin=text)
+        return done.stdout.strip() or "done" if done.returncode == 0 else None
+
+    def unhealthy(self) -> str | None:
+        """What is not as it should be; None, when all is well."""
+        members = self.cluster()
+        leader = self.leader()
+        states = ", ".join(f"{m.name} {m.role} {m.state} {m.timeline}" for m in members)
+        if leader is None:
+            return f"no leader: {states}"
+        up = [m for m in members if m.state in ("running", "streaming")]
+        replicas = [m for m in up if m.role == "replica" and m.state == "streaming"]
+        if len(replicas) != len(MEMBERS) - 1 or len({m.timeline for m in up}) != 1:
+            return f"members: {states}"
+        silent = sorted(set(MEMBERS) - set(self.established()))
+        if silent:
+            return f"no BGP session to {', '.join(silent)}"
+        if self.route() != leader:
+            return f"the route is at {self.route()}, the leader is {leader}"
+        return None
+
+    # Orders
+
+    def wait_for(
+        self, condition: Callable[[], T | None], timeout: float, what: str
+    ) -> T:
+        """Poll until the condition is true; return what it returned."""
+        deadline = time.monotonic() + timeout
+        while True:
+            value = condition()
+            if value:
+                return value
+            if time.monotonic() > deadline:
+                raise LabError(f"after {timeout} s still no {what}: {self.unhealthy()}")
+            time.sleep(POLL)
+
+    def wait_healthy(self, timeout: float = 60) -> None:
+        """Wait for three members on one timeline and the route at their leader."""
+        self.wait_for(lambda: self.unhealthy() is None, timeout, "healthy cluster")
+
+    def wait_route(self, member: str | None, timeout: float = 30) -> None:
+        """Wait until the router sends the VIP to this member and to no other."""
+        self.wait_for(lambda: self.route() == member, timeout, f"route at {member}")
+
+    def patronictl(self, *args: str, timeout: float = 60) -> str:
+        """Run patronictl on a member whose host is on."""
+        return (
+            self._patronictl_host()
+            .run(_patronictl(args), "postgres", timeout=timeout)
+            .stdout
+        )
+
+    def switchover(
+        self, to: str | None = None, wait: bool = True
+    ) -> subprocess.Popen[str] | None:
+        """Hand over the leadership, with patronictl. Without `wait`, return while it runs."""
+        leader = self.leader()
+        if leader is None:
+            raise LabError("there is no leader to switch over from")
+        args = ["switchover", "main", "--leader", leader, "--force"]
+        args += ["--candidate", to] if to else []
+        if wait:
+            self.patronictl(*args)
+            return None
+        return self._patronictl_host().popen(_patronictl(args), "postgres")
+
+    def _patronictl_host(self) -> Host:
+        return next(self.hosts[n] for n in MEMBERS if self.hosts[n].running)
+
+    def logs(self, lines: int = 40) -> str:
+        """The tails of all logs, for a test that failed."""
+        every = [self.etcd, self.bird, *self.exabgp.values(), *self.patroni.values()]
+        return "\n".join(f"===== {s.log.name}\n{s.tail(lines)}" for s in every)
+
+
+def _patronictl(args: Any) -> list[str]:
+    return [str(services.CACHE / "lab/bin/patronictl"), *PATRONICTL, *args]
+
+
+def example(name: str) -> str:
+    """The text of a file in examples/."""
+    return (CHECKOUT / "examples" / name).read_text()
+
+
+def _int(value: Any) -> int | None:
+    return int(value) if str(value).isdigit() else None
+
+
+def _directory() -> Path:
+    """A new directory that postgres may enter; those of labs that were killed are removed."""
+    parent = Path(tempfile.gettempdir())
+    for old in parent.glob("pgcast-lab-*"):
+        with contextlib.suppress(OSError), (old / "lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(old, ignore_errors=True)
+    path = Path(tempfile.mkdtemp(prefix="pgcast-lab-", dir=parent))
+    path.chmod(0o755)
+    return path

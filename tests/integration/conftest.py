@@ -29,15 +29,19 @@ done
 """
 
 
-@pytest.fixture(scope="session", autouse=True)
-def namespaces() -> None:
+def enter_namespaces() -> None:
     """A network and a mount namespace for this process and its children."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS | CLONE_NEWNET):
-        raise PermissionError(
-            ctypes.get_errno(), "these tests make namespaces: run them as root"
-        )
+        why = "these tests make namespaces: run them as root"
+        raise PermissionError(ctypes.get_errno(), why)
     subprocess.run(["sh", "-euc", SETUP], check=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def namespaces() -> None:
+    """Every test runs on a host of its own."""
+    enter_namespaces()
 
 
 @pytest.fixture(scope="session")

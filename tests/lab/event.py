@@ -29,6 +29,8 @@ class Event:
     """When PostgreSQL on the new leader took writes, seen from its own host."""
     arrival: float
     """When the router's route came to the new leader, to stay."""
+    served: float
+    """When the first write through the VIP was acknowledged by the new leader."""
     changes: list[RouteChange]
     stale: list[Attempt]
     """Writes that began after the arrival, and that an older timeline took: must be empty."""
@@ -47,8 +49,8 @@ class Event:
         return (
             f"{self.name} {self.old} → {self.new}: outage {self.outage.seconds:.3f} s, of it"
             f" {self.patroni_share:.3f} s until {self.new} was writable; route"
-            f" {self.arrival - self.writable:+.3f} s after that;"
-            f" {len(self.stale)} stale writes; routes "
+            f" {self.arrival - self.writable:+.3f} s after that, and the first write"
+            f" {self.served - self.writable:+.3f} s; {len(self.stale)} stale writes; routes "
             + ", ".join(
                 f"{c.member} at {c.time - self.since:.3f} s" for c in self.changes
             )
@@ -115,6 +117,11 @@ class Observer:
             outage=self.writer.outage(since),
             writable=writable,
             arrival=arrival,
+            served=next(
+                attempt.end
+                for attempt in self.writer.acknowledged(since)
+                if attempt.timeline == timeline
+            ),
             changes=self.routes.since(since),
             stale=self.writer.stale(timeline, arrival),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,7 +18,13 @@ import yaml
 from pgcast_hooks import __version__, exabgp
 from pgcast_hooks import config as configuration
 from pgcast_hooks.apply import apply, host
-from pgcast_hooks.errors import ConfigError, PgcastError, UnknownPrefix, UnknownScope
+from pgcast_hooks.errors import (
+    EX_SOFTWARE,
+    ConfigError,
+    PgcastError,
+    UnknownPrefix,
+    UnknownScope,
+)
 from pgcast_hooks.model import Cluster, Config, RibEntry, Route
 
 JSON_VERSION = 1
@@ -40,6 +47,13 @@ class _Commands(click.Group):
         except PgcastError as error:
             click.echo(f"pgcast: {error}", err=True)
             ctx.exit(error.exit_code)
+        except (click.ClickException, RuntimeError, OSError):
+            raise  # click's own ways out, and a stdout that was closed
+        except Exception:
+            click.echo(
+                f"{traceback.format_exc()}pgcast: a bug, please report it", err=True
+            )
+            ctx.exit(EX_SOFTWARE)
 
 
 @click.group(

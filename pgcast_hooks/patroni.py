@@ -7,6 +7,7 @@ time between a promotion and the announcement, `http.client` 30 ms.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import queue
@@ -93,10 +94,8 @@ def _rest_answer(status: int, body: bytes) -> RestAnswer:
     if len(body) > MAX_BODY:
         raise ValueError(f"an answer of more than {MAX_BODY} bytes")
     document: Any = None
-    try:
+    with contextlib.suppress(ValueError, RecursionError):
         document = json.loads(body)
-    except (ValueError, RecursionError):
-        pass
     return RestAnswer(status, document if isinstance(document, dict) else None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -62,7 +63,7 @@ class _Server(ThreadingHTTPServer):
 class FakePatroni:
     """Serves one reply after the other; the last one for ever."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.paths: list[str] = []
         self.over = threading.Event()
         self._replies: list[Reply] = [PRIMARY]
@@ -83,7 +84,11 @@ class FakePatroni:
 
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.fake = self
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls:
+            plain = self._server.socket
+            self._server.socket = tls.wrap_socket(plain, server_side=True)
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> FakePatroni:
         threading.Thread(

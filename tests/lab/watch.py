@@ -281,16 +281,16 @@ class PrimaryWatch(Watch):
         dsn = app_dsn(MEMBERS[name]) + " connect_timeout=2"
         while not self._ending.wait(self.interval):
             host = self.lab.hosts[name]
-            with contextlib.suppress(LabError, OSError, psycopg.Error):
-                with (
-                    host.network(),
-                    psycopg.connect(dsn, autocommit=True) as connection,
-                ):
-                    while not self._ending.wait(self.interval):
-                        row = connection.execute(
-                            "SELECT NOT pg_is_in_recovery()"
-                        ).fetchone()
-                        self._note(name, bool(row and row[0]))
+            with (
+                contextlib.suppress(LabError, OSError, psycopg.Error),
+                host.network(),
+                psycopg.connect(dsn, autocommit=True) as connection,
+            ):
+                while not self._ending.wait(self.interval):
+                    row = connection.execute(
+                        "SELECT NOT pg_is_in_recovery()"
+                    ).fetchone()
+                    self._note(name, bool(row and row[0]))
             self._note(name, False)
 
     def _note(self, name: str, writable: bool) -> None:

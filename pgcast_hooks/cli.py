@@ -18,6 +18,7 @@ import yaml
 from pgcast_hooks import __version__, exabgp
 from pgcast_hooks import config as configuration
 from pgcast_hooks.apply import apply, host
+from pgcast_hooks.document import MAX_SECONDS
 from pgcast_hooks.errors import (
     EX_SOFTWARE,
     ConfigError,
@@ -96,7 +97,7 @@ def check_config(path: str) -> None:
 @click.option(
     "--wait",
     metavar="SECONDS",
-    type=click.FloatRange(0, configuration.MAX_SECONDS),
+    type=click.FloatRange(0, MAX_SECONDS),
     default=0.0,
     show_default=True,
     help="How long to wait for Patroni to confirm the role.",

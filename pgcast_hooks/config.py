@@ -26,13 +26,12 @@ Nothing of it reaches a pipe or a network. The file, with every key and its defa
 from __future__ import annotations
 
 import ipaddress
-import math
 import os
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable
+from typing import Any
 
-import yaml
-
+from pgcast_hooks.document import Reader, read
 from pgcast_hooks.errors import ConfigError
 from pgcast_hooks.model import (
     Address,
@@ -55,11 +54,13 @@ DEFAULT_FENCE_BASE = {
     FenceAttribute.LOCAL_PREFERENCE: 100,
     FenceAttribute.NONE: 0,
 }
-MAX_METRIC = (
+MAX_BASE = (
     2**32 - 1
 )  # MED and LOCAL_PREF are four octets, RFC 4271 sections 4.3 and 5.1
-MAX_SECONDS = 3600.0
 MIN_MED_BASE = 1000
+URL = re.compile(
+    r"https?://(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?(/[^\s?#]*)?"
+)
 
 
 def path_in_use(path: str | None) -> str:
@@ -74,20 +75,12 @@ def load(path: str | None = None) -> Config:
     """
     path = path_in_use(path)
     try:
-        with open(path, "rb") as file:
-            loader = _Loader(file)
-            try:
-                document = loader.get_single_data()
-            finally:
-                loader.dispose()
+        return parse(*read(path))
     except OSError as error:
-        raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            path, [f"is not YAML: {' '.join(str(error).split())}"]
-        ) from error
-    try:
-        return parse(document, loader.duplicates)
+        why = [f"cannot be read: {error.strerror}"]
+        raise ConfigError(path, why) from error
+    except ValueError as error:
+        raise ConfigError(path, [str(error)]) from error
     except ConfigError as error:
         raise ConfigError(path, error.problems) from None
 
@@ -95,7 +88,7 @@ def load(path: str | None = None) -> Config:
 def parse(document: Any, problems: Sequence[str] = ()) -> Config:
     """Check a document as YAML gives it; `problems` are those that reading already
     found."""
-    reader = _Reader(problems)
+    reader = Reader(problems)
     top = reader.mapping(document, "", ("exabgp", "callback", "state_dir", "clusters"))
     exabgp = reader.mapping(
         top.get("exabgp", {}), "exabgp", ("pipe", "timeout", "lock_timeout")
@@ -155,27 +148,7 @@ def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A safe loader that notices a key that stands twice, where YAML's last one would
-    silently win."""
-
-    def __init__(self, stream: Any) -> None:
-        super().__init__(stream)
-        self.duplicates: list[str] = []
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen if isinstance(key.value, str) else False:
-                self.duplicates.append(
-                    f"line {key.start_mark.line + 1}: {key.value!r} stands here a second time"
-                )
-            elif isinstance(key.value, str):
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _clusters(reader: _Reader, value: Any) -> dict[str, Cluster]:
+def _clusters(reader: Reader, value: Any) -> dict[str, Cluster]:
     if not isinstance(value, dict) or not value:
         reader.wrong("clusters", "must name at least one cluster, by its Patroni scope")
         return {}
@@ -208,19 +181,13 @@ def _clusters(reader: _Reader, value: Any) -> dict[str, Cluster]:
     return clusters
 
 
-def _endpoint(reader: _Reader, value: Any, where: str) -> PatroniEndpoint:
+def _endpoint(reader: Reader, value: Any, where: str) -> PatroniEndpoint:
     section = {"url": value} if isinstance(value, str) else value
     section = reader.mapping(
         section, where, ("url", "timeout", "cafile", "certfile", "keyfile")
     )
     url = section.get("url")
-    scheme, _, rest = url.partition("://") if isinstance(url, str) else ("", "", "")
-    if (
-        scheme not in ("http", "https")
-        or not rest.strip("/")
-        or not str(url).isprintable()
-        or " " in str(url)
-    ):
+    if not isinstance(url, str) or not URL.fullmatch(url) or not url.isprintable():
         reader.wrong(
             f"{where}.url",
             f"{url!r} is not an http:// or https:// address such as http://127.0.0.1:8008",
@@ -237,7 +204,7 @@ def _endpoint(reader: _Reader, value: Any, where: str) -> PatroniEndpoint:
 
 
 def _route(
-    reader: _Reader, value: Any, where: str, taken: dict[Prefix, str]
+    reader: Reader, value: Any, where: str, taken: dict[Prefix, str]
 ) -> Route | None:
     section = reader.mapping(
         value, where, ("prefix", "role", "vip", "next_hop", "fence")
@@ -279,7 +246,7 @@ def _route(
     return Route(prefix, Role(role), vip, hop, fence) if role and vip else None
 
 
-def _fence(reader: _Reader, value: Any, where: str) -> Fence:
+def _fence(reader: Reader, value: Any, where: str) -> Fence:
     section = reader.mapping(
         {"attribute": value} if isinstance(value, str) else value,
         where,
@@ -294,9 +261,9 @@ def _fence(reader: _Reader, value: Any, where: str) -> Fence:
     )
     base = section.get("base", DEFAULT_FENCE_BASE[attribute])
     whole = isinstance(base, int) and not isinstance(base, bool)
-    if not whole or not 0 <= base <= MAX_METRIC:
+    if not whole or not 0 <= base <= MAX_BASE:
         reader.wrong(
-            f"{where}.base", f"{base!r} is not a whole number from 0 to {MAX_METRIC}"
+            f"{where}.base", f"{base!r} is not a whole number from 0 to {MAX_BASE}"
         )
     elif attribute is FenceAttribute.MED and base < MIN_MED_BASE:
         reader.wrong(
@@ -305,93 +272,3 @@ def _fence(reader: _Reader, value: Any, where: str) -> Fence:
             " raises, is taken from it",
         )
     return Fence(attribute, base if whole else 0)
-
-
-class _Reader:
-    """Takes values out of a document, notes what is wrong with them and goes on."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
-
-    def wrong(self, where: str, what: str) -> None:
-        self.problems.append(f"{where}: {what}" if where else what)
-
-    def mapping(self, value: Any, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            self.wrong(
-                where,
-                f"must be a mapping with {', '.join(keys)}"
-                + ("" if value is None else f", not {value!r}"),
-            )
-            return {}
-        for key in value:
-            if key not in keys:
-                self.wrong(
-                    f"{where}.{key}" if where else str(key),
-                    f"unknown key{_did_you_mean(key, keys)}",
-                )
-        return value
-
-    def word(self, value: Any, where: str, words: Sequence[str]) -> str | None:
-        if isinstance(value, str) and value in words:
-            return value
-        self.wrong(
-            where,
-            f"{value!r} is not one of {', '.join(words)}{_did_you_mean(value, words)}",
-        )
-        return None
-
-    def seconds(
-        self, section: Mapping[str, Any], key: str, where: str, default: float
-    ) -> float:
-        value = section.get(key, default)
-        number = (
-            isinstance(value, (int, float))
-            and not isinstance(value, bool)
-            and math.isfinite(value)
-        )
-        if not number or not 0 < value <= MAX_SECONDS:
-            self.wrong(
-                f"{where}.{key}",
-                f"{value!r} is not a number of seconds above 0 and up to {MAX_SECONDS:g}",
-            )
-            return default
-        return float(value)
-
-    def path(
-        self, section: Mapping[str, Any], key: str, where: str, default: str | None
-    ) -> str | None:
-        value = section.get(key, default)
-        if value is None and key not in section:
-            return None
-        if (
-            not isinstance(value, str)
-            or not value.startswith("/")
-            or not value.isprintable()
-        ):
-            self.wrong(
-                f"{where}.{key}" if where else key, f"{value!r} is not an absolute path"
-            )
-            return default
-        return value
-
-    def parsed(
-        self, value: Any, where: str, parse: Callable[[str], Any], noun: str
-    ) -> Any:
-        """An address or a prefix; only text counts, because ipaddress takes any number
-        for an address."""
-        if isinstance(value, str) and "%" not in value:
-            try:
-                return parse(value)
-            except ValueError as error:
-                self.wrong(where, f"{value!r} is not a {noun}: {error}")
-        else:
-            self.wrong(where, f"{value!r} is not a {noun}")
-        return None
-
-
-def _did_you_mean(value: Any, words: Sequence[str]) -> str:
-    import difflib  # only for mistakes: a withdrawal does not pay for it
-
-    close = difflib.get_close_matches(str(value), words, 1)
-    return f"; did you mean {close[0]!r}?" if close else ""

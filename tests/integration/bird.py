@@ -6,7 +6,6 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from tests.integration.waiting import until
 
@@ -42,12 +41,7 @@ class Bird:
         until(self._socket.exists, "BIRD's control socket")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait(10)
 

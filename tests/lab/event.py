@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from types import TracebackType
 from typing import Callable
 
 from .lab import Lab
@@ -72,12 +71,7 @@ class Observer:
         self.writer.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.writer.stop()
         self.primaries.stop()
         self.routes.stop()

@@ -98,6 +98,14 @@ def test_defaults() -> None:
             "is not an http:// or",
         ),
         (
+            changed("clusters", "main", "patroni", value="http://a:port"),
+            "is not an http:// or",
+        ),
+        (
+            changed("clusters", "main", "patroni", value="http://u:p@a"),
+            "is not an http:// or",
+        ),
+        (
             changed("clusters", "main", "patroni", value="http://"),
             "is not an http:// or",
         ),

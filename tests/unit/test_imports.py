@@ -16,7 +16,8 @@ ALLOWED = {
     "errors": set(),
     "vip": {"model"},
     "state": set(),
-    "config": {"errors", "model"},
+    "document": set(),
+    "config": {"document", "errors", "model"},
     "policy": {"errors", "model"},
     "exabgp": {"errors", "model"},
     "pipe": {"errors"},
@@ -24,12 +25,12 @@ ALLOWED = {
     "apply": {"errors", "exabgp", "model", "pipe", "policy", "state"},
     "confirm": {"apply", "errors", "model", "patroni", "policy", "vip"},
     "callback": {"apply", "config", "confirm", "errors", "model", "policy"},
-    "cli": {"apply", "config", "confirm", "errors", "exabgp", "model"},
+    "cli": {"apply", "config", "confirm", "document", "errors", "exabgp", "model"},
 }
 FOREIGN = {
     "click": {"cli"},
     "requests": {"patroni"},
-    "yaml": {"config", "cli"},
+    "yaml": {"document", "cli"},
     "socket": {"vip"},
 }
 

@@ -6,11 +6,13 @@ What callback, operator and reconciler do alike, whatever made them want it.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from pgcast_hooks import exabgp, policy
 from pgcast_hooks.errors import NotApplied, PipeBusy, Rejected, Superseded
-from pgcast_hooks.model import Config, RibEntry, Want
+from pgcast_hooks.model import Announcement, Config, Prefix, RibEntry, Want
 from pgcast_hooks.pipe import Pipe, locate
 from pgcast_hooks.state import State
 
@@ -33,8 +35,7 @@ def host(config: Config) -> Host:
 
 
 def apply(hands: Host, want: Want, seen: str | None = None) -> tuple[RibEntry, ...]:
-    """Announce and withdraw until Adj-RIB-Out is as wanted; returns what it then holds
-    of the wanted prefixes.
+    """Announce and withdraw, whatever stands; returns what then stands of it.
 
     `seen` is the generation before Patroni was asked; None where nobody was asked, as
     for a withdrawal. Raises Superseded when the generation has moved since, Rejected or
@@ -42,27 +43,55 @@ def apply(hands: Host, want: Want, seen: str | None = None) -> tuple[RibEntry, .
     Withdrawals that cannot get the lock are written all the same before PipeBusy is
     raised.
     """
-    commands = [
-        (
-            exabgp.withdraw(prefix)
-            if announcement is None
-            else exabgp.announce(announcement)
-        )
-        for prefix, announcement in want.items()
-    ]
+    with _speaker(hands, want, seen) as speaker:
+        return _send(speaker, want)
+
+
+def align(
+    hands: Host, want: Want, seen: str, dry_run: bool = False
+) -> dict[Prefix, list[str]]:
+    """Change only what differs from what is wanted; returns what did, in words.
+
+    A dry run changes nothing. Raises what `apply` raises.
+    """
+    with _speaker(hands, want, seen) as speaker:
+        wrong = policy.differences(want, speaker.exchange().adj_rib_out)
+        if wrong and not dry_run:
+            _send(speaker, {prefix: want[prefix] for prefix in wrong})
+        return wrong
+
+
+def command(prefix: Prefix, announcement: Announcement | None) -> str:
+    """What is written to ExaBGP for one prefix."""
+    if announcement is None:
+        return exabgp.withdraw(prefix)
+    return exabgp.announce(announcement)
+
+
+def _send(speaker: exabgp.Speaker, want: Want) -> tuple[RibEntry, ...]:
+    answer = speaker.exchange(command(*item) for item in want.items())
+    wrong = policy.differences(want, answer.adj_rib_out)
+    if wrong:
+        lines = [line for lines in wrong.values() for line in lines]
+        raise Rejected(lines) if answer.refused else NotApplied(lines)
+    return tuple(entry for entry in answer.adj_rib_out if entry.prefix in want)
+
+
+@contextlib.contextmanager
+def _speaker(hands: Host, want: Want, seen: str | None) -> Iterator[exabgp.Speaker]:
+    """The speaker while the lock is held and nobody acted since the generation `seen`."""
+
+    def check() -> None:
+        if seen is not None and seen != hands.state.generation():
+            raise Superseded
+
     try:
         with hands.pipe.locked() as channel:
-            if seen is not None and seen != hands.state.generation():
-                raise Superseded
-            answer = exabgp.Speaker(channel).exchange(commands)
+            check()
+            yield exabgp.Speaker(channel)
     except PipeBusy as busy:
-        withdrawals = [
-            prefix for prefix, announcement in want.items() if announcement is None
-        ]
+        check()
+        withdrawals = [prefix for prefix, wanted in want.items() if wanted is None]
         for prefix in withdrawals:
             hands.pipe.shout(exabgp.withdraw(prefix))
         raise PipeBusy(busy.path, busy.waited, written=bool(withdrawals)) from None
-    wrong = policy.differences(want, answer.adj_rib_out)
-    if wrong:
-        raise Rejected(wrong) if answer.refused else NotApplied(wrong)
-    return tuple(entry for entry in answer.adj_rib_out if entry.prefix in want)

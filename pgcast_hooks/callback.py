@@ -29,11 +29,17 @@ from pgcast_hooks.errors import (
 from pgcast_hooks.model import Callback, Config, Hint
 
 USAGE = "usage: pgcast-callback [--config FILE] ACTION ROLE SCOPE"
+HELP = """One callback of Patroni: named in patroni.yml under postgresql.callbacks, where Patroni adds
+the three arguments, and as before_stop with "before_stop - SCOPE". Withdraws the routes of the
+scope, or announces them once Patroni confirms the role. See also: pgcast --help"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The script's entry point; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments in (["-h"], ["--help"]):
+        print(f"{USAGE}\n\n{HELP}")
+        return EX_OK
     try:
         path, callback = parse(arguments)
         said = run(callback, load(path))
@@ -56,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             EX_SOFTWARE,
         )
     if said:
-        line = f"pgcast-callback {' '.join(arguments)}: {said}"
+        line = f"{' '.join(['pgcast-callback', *arguments])}: {said}"
         print(" ".join(line.split()), file=sys.stderr)
     return code
 

@@ -7,20 +7,24 @@ becomes an exit code.
 from __future__ import annotations
 
 import json
+import logging
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 
 from pgcast_hooks import __version__, exabgp
 from pgcast_hooks import config as configuration
-from pgcast_hooks.apply import apply, host
+from pgcast_hooks.apply import apply, command, host
 from pgcast_hooks.document import MAX_SECONDS
 from pgcast_hooks.errors import (
     EX_SOFTWARE,
+    EX_UNAVAILABLE,
     ConfigError,
     PgcastError,
     UnknownPrefix,
@@ -28,10 +32,15 @@ from pgcast_hooks.errors import (
 )
 from pgcast_hooks.model import Cluster, Config, RibEntry, Route
 
+if TYPE_CHECKING:
+    from pgcast_hooks.reconcile import Pass
+
 JSON_VERSION = 1
 EPILOG = (
-    "Exit codes: 0 done, 2 usage, 69 ExaBGP or Patroni is not there, 70 bug, 75 not applied, try again, 76 rejected by"
-    " ExaBGP, 78 configuration."
+    "Exit codes: 0 done, 2 usage, 69 ExaBGP (for reconcile: or a Patroni) does not"
+    " answer, 70 bug,"
+    " 75 not applied (Patroni does not confirm, somebody else acts): try again,"
+    " 76 rejected by ExaBGP, 78 configuration."
 )
 
 
@@ -87,8 +96,11 @@ def main(ctx: click.Context, path: str) -> None:
 @click.pass_obj
 def check_config(path: str) -> None:
     """Check the configuration file and print it with every default written out."""
-    document = configuration.effective(configuration.load(path))
-    yaml.safe_dump(document, sys.stdout, sort_keys=False)
+    config = configuration.load(path)
+    missing = configuration.missing_files(config)
+    if missing:
+        raise ConfigError(path, missing)
+    yaml.safe_dump(configuration.effective(config), sys.stdout, sort_keys=False)
 
 
 @main.command()
@@ -140,6 +152,48 @@ def withdraw(path: str, scope: str, prefixes: tuple[str, ...]) -> None:
 
 @main.command()
 @click.option(
+    "--interval",
+    metavar="SECONDS",
+    type=click.FloatRange(0.1, MAX_SECONDS),
+    help="Go on until SIGTERM, with a pass at each interval. [default: one pass]",
+)
+@click.option("--dry-run", is_flag=True, help="Only print what one pass would change.")
+@click.option(
+    "--withdraw-on-exit",
+    is_flag=True,
+    help="With --interval: withdraw every route at SIGTERM, instead of keeping it.",
+)
+@click.pass_obj
+def reconcile(
+    path: str, interval: float | None, dry_run: bool, withdraw_on_exit: bool
+) -> None:
+    """Bring Adj-RIB-Out in line with what Patroni says: repair what no callback told.
+
+    For cron and systemd: silent when all is well, a line for each change. The exit code of
+    one pass is 69 where a Patroni gave no answer.
+    """
+    from pgcast_hooks import reconcile as reconciler
+
+    if interval and dry_run:
+        raise click.UsageError("--dry-run goes with one pass, not with --interval")
+    config = configuration.load(path)
+    hands = host(config)
+    if dry_run:
+        _print_plan(reconciler.reconcile(hands, config, dry_run=True))
+        return
+    hands.state.claim_reconciler()
+    if interval:
+        _log_to_stderr()
+        reconciler.loop(hands, config, interval, _stop_at_signals(), withdraw_on_exit)
+        return
+    done = reconciler.reconcile(hands, config)
+    _log([*done.differences.values(), *done.unknown, hands.state.trouble])
+    if done.unknown:
+        sys.exit(EX_UNAVAILABLE)
+
+
+@main.command()
+@click.option(
     "--json",
     "as_json",
     is_flag=True,
@@ -182,6 +236,30 @@ def _routes(cluster: Cluster, prefixes: Sequence[str]) -> list[Route]:
     return [configured[prefix] for prefix in dict.fromkeys(prefixes)] or list(
         cluster.routes
     )
+
+
+def _print_plan(plan: Pass) -> None:
+    """What one pass wants of each prefix, what differs, and what it would write."""
+    for prefix, must in plan.want.items():
+        click.echo(f"want  {command(prefix, must)}")
+        if prefix in plan.differences:
+            click.echo(f"have  {plan.differences[prefix]}")
+            click.echo(f"write {command(prefix, must)}")
+    _log(plan.unknown)
+
+
+def _stop_at_signals() -> int:
+    """A file descriptor that becomes readable when the process is told to end."""
+    readable, writable = os.pipe()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os.write(writable, b"x"))
+    return readable
+
+
+def _log_to_stderr() -> None:
+    """journald adds the time by itself; a terminal does not."""
+    stamp = "%(asctime)s " if sys.stderr.isatty() else ""
+    logging.basicConfig(level=logging.INFO, format=f"{stamp}pgcast: %(message)s")
 
 
 def _rows(config: Config, entries: Iterable[RibEntry]) -> list[dict[str, Any]]:

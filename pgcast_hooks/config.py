@@ -11,6 +11,9 @@ Nothing of it reaches a pipe or a network. The file, with every key and its defa
     callback:
       deadline: 30.0             # how long a callback waits for Patroni to confirm a role
       poll_interval: 0.025
+    reconcile:
+      unreachable_grace: 5.0     # how long a route stands while Patroni does not answer
+      on_unreachable: withdraw   # or keep: what becomes of it then
     state_dir: /var/lib/pgcast
     clusters:
       main:                      # the Patroni scope
@@ -41,8 +44,10 @@ from pgcast_hooks.model import (
     ExabgpSettings,
     Fence,
     FenceAttribute,
+    OnUnreachable,
     PatroniEndpoint,
     Prefix,
+    ReconcileSettings,
     Role,
     Route,
 )
@@ -89,12 +94,22 @@ def parse(document: Any, problems: Sequence[str] = ()) -> Config:
     """Check a document as YAML gives it; `problems` are those that reading already
     found."""
     reader = Reader(problems)
-    top = reader.mapping(document, "", ("exabgp", "callback", "state_dir", "clusters"))
+    top = reader.mapping(
+        document, "", ("exabgp", "callback", "reconcile", "state_dir", "clusters")
+    )
     exabgp = reader.mapping(
         top.get("exabgp", {}), "exabgp", ("pipe", "timeout", "lock_timeout")
     )
     callback = reader.mapping(
         top.get("callback", {}), "callback", ("deadline", "poll_interval")
+    )
+    reconcile = reader.mapping(
+        top.get("reconcile", {}), "reconcile", ("unreachable_grace", "on_unreachable")
+    )
+    on_unreachable = reader.word(
+        reconcile.get("on_unreachable", OnUnreachable.WITHDRAW.value),
+        "reconcile.on_unreachable",
+        [known.value for known in OnUnreachable],
     )
     config = Config(
         exabgp=ExabgpSettings(
@@ -106,6 +121,14 @@ def parse(document: Any, problems: Sequence[str] = ()) -> Config:
             deadline=reader.seconds(callback, "deadline", "callback", 30.0),
             poll_interval=reader.seconds(callback, "poll_interval", "callback", 0.025),
         ),
+        reconcile=ReconcileSettings(
+            unreachable_grace=reader.seconds(
+                reconcile, "unreachable_grace", "reconcile", 5.0
+            ),
+            on_unreachable=OnUnreachable(
+                on_unreachable or OnUnreachable.WITHDRAW.value
+            ),
+        ),
         state_dir=reader.path(top, "state_dir", "", DEFAULT_STATE_DIR)
         or DEFAULT_STATE_DIR,
         clusters=_clusters(reader, top.get("clusters")),
@@ -115,12 +138,32 @@ def parse(document: Any, problems: Sequence[str] = ()) -> Config:
     return config
 
 
+def missing_files(config: Config) -> list[str]:
+    """A line for each file that the configuration names and that cannot be read.
+
+    `load` does not look: a certificate that is gone must not keep a withdrawal from being
+    made.
+    """
+    found = []
+    for scope, cluster in config.clusters.items():
+        for key in ("cafile", "certfile", "keyfile"):
+            path = getattr(cluster.patroni, key)
+            if path and not os.access(path, os.R_OK):
+                where = f"clusters.{scope}.patroni.{key}"
+                found.append(f"{where}: {path} cannot be read by this user")
+    return found
+
+
 def effective(config: Config) -> dict[str, Any]:
     """The configuration as a document that `parse` takes back, every default written
     out."""
     return {
         "exabgp": _without_none(config.exabgp._asdict()),
         "callback": config.callback._asdict(),
+        "reconcile": {
+            "unreachable_grace": config.reconcile.unreachable_grace,
+            "on_unreachable": config.reconcile.on_unreachable.value,
+        },
         "state_dir": config.state_dir,
         "clusters": {
             scope: {
@@ -239,6 +282,12 @@ def _route(
     elif prefix.num_addresses > 1:
         reader.wrong(
             f"{where}.vip", f"must name the address of {prefix} that PostgreSQL serves"
+        )
+    if prefix.prefixlen == 0:
+        reader.wrong(f"{where}.prefix", f"{prefix} is the default route, not a service")
+    if hop is not None and hop.version != prefix.version:
+        reader.wrong(
+            f"{where}.next_hop", f"{hop} is not an IPv{prefix.version} address"
         )
     if prefix in taken:
         reader.wrong(f"{where}.prefix", f"{prefix} is already named at {taken[prefix]}")

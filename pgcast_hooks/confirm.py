@@ -11,23 +11,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from pgcast_hooks import patroni, policy, vip
 from pgcast_hooks.apply import Host, apply
 from pgcast_hooks.errors import (
     NotConfirmed,
-    PatroniUnreachable,
     PgcastError,
     Superseded,
 )
 from pgcast_hooks.model import (
     Cluster,
     Eligibility,
-    Observation,
     Prefix,
     RibEntry,
-    Role,
     Route,
 )
+from pgcast_hooks.observe import observe, wanted
 
 RETRY_EXABGP = 0.25  # seconds between two tries of an ExaBGP that failed, while Patroni still confirms
 
@@ -43,11 +40,14 @@ def confirm(
     """
     start = time.monotonic()
     attempt = _Attempt(hands, cluster, routes)
+    limit = (
+        cluster.patroni.timeout
+    )  # the first question has its time, whatever `wait` is
     while True:
         pause = interval
         trouble: PgcastError | None = None
         try:
-            attempt.make(max(interval, start + wait - time.monotonic()))
+            attempt.make(limit)
         except Superseded as error:
             trouble = error
         except PgcastError as error:
@@ -64,6 +64,7 @@ def confirm(
                 time.monotonic() - start,
             )
         time.sleep(pause)
+        limit = max(interval, start + wait - time.monotonic())
 
 
 def look(hands: Host, cluster: Cluster, routes: Sequence[Route]) -> list[str]:
@@ -101,41 +102,31 @@ class _Attempt:
         that follows from the answers."""
         seen = self._hands.state.generation()
         roles = {route.role for route in self.pending}
-        observations = {role: self._observe(role, limit) for role in roles}
+        observations = {
+            role: observe(self._cluster, role, self._hands.state, limit)
+            for role in roles
+        }
         want = {}
         for route in self.pending:
             observation = observations[route.role]
-            unknown = observation.eligibility is Eligibility.UNKNOWN
-            cut_short = unknown and limit < self._cluster.patroni.timeout
-            if not cut_short or route.prefix not in self.reasons:
-                self.reasons[route.prefix] = observation.reason
-            if unknown:
+            if observation.eligibility is Eligibility.UNKNOWN:
+                cut_short = limit < self._cluster.patroni.timeout
+                if not cut_short or route.prefix not in self.reasons:
+                    self.reasons[route.prefix] = observation.reason
                 continue
-            carried = vip.carried(route.vip)
-            if not carried:
-                self.reasons[
-                    route.prefix
-                ] += f", but {route.vip} is on no interface of this host"
-            wanted = policy.desired(route, observation, carried)
-            if wanted or route.prefix not in self.withdrawn:
-                want[route.prefix] = wanted
+            must, self.reasons[route.prefix] = wanted(route, observation)
+            if must or route.prefix not in self.withdrawn:
+                want[route.prefix] = must
         if not want:
             return
         entries = apply(self._hands, want, seen)
-        for prefix, wanted in want.items():
-            if wanted:
+        for prefix, must in want.items():
+            if must:
                 self.withdrawn.discard(prefix)
                 self.said.append(_announced(prefix, entries, self.reasons[prefix]))
             else:
                 self.withdrawn.add(prefix)
         self.pending = [route for route in self.pending if not want.get(route.prefix)]
-
-    def _observe(self, role: Role, limit: float) -> Observation:
-        try:
-            answer = patroni.ask(self._cluster.patroni, role, limit)
-        except PatroniUnreachable as error:
-            return Observation(Eligibility.UNKNOWN, str(error))
-        return policy.judge(answer, self._cluster.scope, role)
 
 
 def _announced(prefix: Prefix, entries: Iterable[RibEntry], reason: str) -> str:

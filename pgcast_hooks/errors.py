@@ -190,7 +190,10 @@ class Rejected(PgcastError):
         self.differences = tuple(differences)
 
     def __str__(self) -> str:
-        return f"ExaBGP rejected a command: {'; '.join(self.differences)}; its log says why"
+        return (
+            f"ExaBGP rejected a command: {'; '.join(self.differences)}; has it a neighbor"
+            " for it? see its log"
+        )
 
 
 class NotApplied(PgcastError):
@@ -246,3 +249,20 @@ class Superseded(PgcastError):
 
     def __str__(self) -> str:
         return "another callback or operator acted in the meantime: nothing was changed"
+
+
+class AlreadyRunning(PgcastError):
+    """Another reconciler is alive."""
+
+    exit_code = EX_TEMPFAIL
+
+    def __init__(self, path: str, holder: str) -> None:
+        super().__init__(path, holder)
+        self.path = path
+        self.holder = holder
+
+    def __str__(self) -> str:
+        return (
+            f"another reconciler is running, process {self.holder or 'unknown'}, which"
+            f" holds {self.path}: nothing was changed"
+        )

@@ -150,11 +150,26 @@ class CallbackSettings(NamedTuple):
     poll_interval: float
 
 
+class OnUnreachable(enum.Enum):
+    """What becomes of a route when Patroni has not been heard of for the grace."""
+
+    WITHDRAW = "withdraw"
+    KEEP = "keep"
+
+
+class ReconcileSettings(NamedTuple):
+    """What the reconciler does about a Patroni that does not answer; in seconds."""
+
+    unreachable_grace: float
+    on_unreachable: OnUnreachable
+
+
 class Config(NamedTuple):
     """The whole configuration, checked."""
 
     exabgp: ExabgpSettings
     callback: CallbackSettings
+    reconcile: ReconcileSettings
     state_dir: str
     clusters: dict[str, Cluster]
 

@@ -215,18 +215,20 @@ def _write(
 
 def _open(path: str, mode: int) -> int:
     try:
-        file = os.open(path, mode | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISFIFO(os.stat(path).st_mode):
+            why = "is not a FIFO: remove it, make it with mkfifo and restart ExaBGP"
+            raise PipeUnusable(path, why)
+        return os.open(path, mode | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ENXIO, errno.ENOENT):
             raise PipeMissing(path) from error
-        why = f"cannot be used: {error.strerror}; give this user's group read and write (chgrp, chmod 660)"
+        directory = os.path.dirname(path)
+        if os.access(directory, os.X_OK):
+            cure = "give this user's group read and write (chgrp, chmod 660)"
+        else:
+            cure = f"let this user's group into {directory} (chgrp, chmod 750)"
+        why = f"cannot be used: {error.strerror}; {cure}"
         raise PipeUnusable(path, why) from error
-    if not stat.S_ISFIFO(os.fstat(file).st_mode):
-        os.close(file)
-        raise PipeUnusable(
-            path, "is not a FIFO: remove it, make it with mkfifo and restart ExaBGP"
-        )
-    return file
 
 
 def _lock(file: int, deadline: float) -> bool:

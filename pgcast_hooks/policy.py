@@ -6,7 +6,7 @@ Adj-RIB-Out, and whether it does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pgcast_hooks.errors import FenceExhausted
 from pgcast_hooks.model import (
@@ -16,6 +16,9 @@ from pgcast_hooks.model import (
     FenceAttribute,
     Hint,
     Observation,
+    OnUnreachable,
+    Prefix,
+    ReconcileSettings,
     RestAnswer,
     RibEntry,
     Role,
@@ -114,30 +117,45 @@ def desired(
     return announcement(route, observation.timeline)
 
 
-def differences(want: Want, have: Iterable[RibEntry]) -> list[str]:
-    """Where Adj-RIB-Out differs from what must be announced, in words; an empty list is
-    the only success.
+def expired(since_known: float | None, settings: ReconcileSettings) -> bool:
+    """Whether a Patroni that gives no answer loses its routes.
+
+    `since_known`: seconds since its last known answer, None where there was none.
+    """
+    if settings.on_unreachable is OnUnreachable.KEEP:
+        return False
+    return since_known is None or since_known > settings.unreachable_grace
+
+
+def differences(want: Want, have: Iterable[RibEntry]) -> dict[Prefix, list[str]]:
+    """Where Adj-RIB-Out differs from what must be announced, in words, for each prefix
+    that differs; an empty answer is the only success.
 
     A prefix must stand for at least one neighbor, not for each: a neighbor may not
     speak its address family.
     """
-    entries = [entry for entry in have if entry.prefix in want]
-    found = []
-    for prefix, wanted in want.items():
-        standing = [entry for entry in entries if entry.prefix == prefix]
-        if wanted is None:
-            found += [
-                f"{prefix} is still announced to {entry.neighbor}" for entry in standing
-            ]
-        elif not standing:
-            found.append(f"{prefix} is withdrawn, must be announced")
-        else:
-            found += [
-                wrong
-                for entry in standing
-                for wrong in _wrong_attributes(wanted, entry)
-            ]
-    return found
+    standing: dict[Prefix, list[RibEntry]] = {prefix: [] for prefix in want}
+    for entry in have:
+        if entry.prefix in standing:
+            standing[entry.prefix].append(entry)
+    found = {
+        prefix: _differences(prefix, wanted, standing[prefix])
+        for prefix, wanted in want.items()
+    }
+    return {prefix: wrong for prefix, wrong in found.items() if wrong}
+
+
+def _differences(
+    prefix: Prefix, wanted: Announcement | None, standing: Sequence[RibEntry]
+) -> list[str]:
+    if wanted is None:
+        return [
+            f"{prefix} is announced to {entry.neighbor}, must be withdrawn"
+            for entry in standing
+        ]
+    if not standing:
+        return [f"{prefix} is withdrawn, must be announced"]
+    return [wrong for entry in standing for wrong in _wrong_attributes(wanted, entry)]
 
 
 def _wrong_attributes(wanted: Announcement, entry: RibEntry) -> list[str]:

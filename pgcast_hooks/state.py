@@ -7,6 +7,10 @@ reading before it is written, so it can be changed without a lock.
 `unread-marks` holds how many marks were written to ExaBGP's pipe whose answers nobody
 is known to have read; it is written under the pipe's lock only.
 
+`known-ROLE-SCOPE` holds when Patroni's answer was last known, in seconds since the boot
+that it names: a clock that is set back changes nothing, and a record of another boot says
+nothing, as no route has outlived it.
+
 Each file is one short record, overwritten in place: that needs no free space, and a
 record that is torn by a crash reads as another token, or as some marks unread, both of
 which only cost time. A state directory that cannot be used is reported by `trouble`,
@@ -15,10 +19,17 @@ never an exception: it must not keep a withdrawal from being written.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import time
+
+from pgcast_hooks.errors import AlreadyRunning
+from pgcast_hooks.model import Role
 
 GENERATION = "generation"
 UNREAD_MARKS = "unread-marks"
+RECONCILER = "reconciler"
+RECORD = 64  # bytes; no record is longer
 MANY_MARKS = 64  # a count beyond this is damage, not history
 UNKNOWN_MARKS = (
     2  # what one killed exchange leaves behind, taken where the file cannot be read
@@ -56,10 +67,46 @@ class State:
         lengthen every exchange."""
         self._write(UNREAD_MARKS, f"{min(count, MANY_MARKS):<16}")
 
+    def note_known(self, scope: str, role: Role) -> None:
+        """Record that Patroni gave an answer that is known, just now."""
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._write(_known(scope, role), f"{_boot()} {now:<16.2f}")
+
+    def since_known(self, scope: str, role: Role) -> float | None:
+        """Seconds since Patroni's last known answer; None where there is none."""
+        record = (self._read(_known(scope, role)) or "").split()
+        try:
+            boot, then = record[0], float(record[1])
+        except (IndexError, ValueError):
+            return None
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        return now - then if boot == _boot() and then <= now else None
+
+    def claim_reconciler(self) -> None:
+        """Be the only reconciler until this process ends, in whatever way it does.
+
+        Raises AlreadyRunning.
+        """
+        path = os.path.join(self._directory, RECONCILER)
+        try:
+            try:
+                file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                file = self._create(path)
+        except OSError as error:
+            self._note(RECONCILER, error)
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            raise AlreadyRunning(path, self._read(RECONCILER) or "") from None
+        self._write(RECONCILER, f"{os.getpid():<16}")  # the file stays open, and locked
+
     def _read(self, name: str) -> str | None:
         try:
             with open(os.path.join(self._directory, name), "rb", buffering=0) as file:
-                return file.read(16).decode("ascii", "replace").strip()
+                return file.read(RECORD).decode("ascii", "replace").strip()
         except FileNotFoundError:
             return "0"
         except OSError as error:
@@ -91,3 +138,17 @@ class State:
 
     def _note(self, name: str, error: OSError) -> None:
         self.trouble = f"state file {os.path.join(self._directory, name)} cannot be used: {error.strerror}"
+
+
+def _known(scope: str, role: Role) -> str:
+    from urllib.parse import quote  # a withdrawal records no answer
+
+    return f"known-{role.value}-{quote(scope, safe='')}"
+
+
+def _boot() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read(8)
+    except OSError:
+        return "unknown"

@@ -70,7 +70,7 @@ class Bird:
     def wait_table(self, expected: Mapping[str, int | None]) -> None:
         """Wait until the table is exactly this: prefix to MED."""
         try:
-            until(lambda: self._meds() == expected, "the router's table", 5)
+            until(lambda: self._meds() == expected, "the router's table")
         except TimeoutError:
             assert self._meds() == expected
 

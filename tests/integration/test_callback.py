@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -274,9 +275,7 @@ def test_a_scope_that_is_not_configured(pgcast: Pgcast) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["on_start"], ["a", "b", "c", "d"], ["--help"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["on_start"], ["a", "b", "c", "d"]])
 def test_wrong_arguments(pgcast: Pgcast, arguments: list[str]) -> None:
     """One line with the usage."""
     code, said = pgcast.callback(*arguments)
@@ -396,3 +395,21 @@ def test_patroni_kills_the_callback_that_still_waits(
     assert pgcast.callback("on_stop", "primary", "main")[0] == 0
     patroni.will_say([PRIMARY])
     bird.wait_table({})
+
+
+def test_help(pgcast: Pgcast) -> None:
+    """Asked for, it is data and no error."""
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from pgcast_hooks.callback import main; main(['--help'])",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.startswith(
+        "usage: pgcast-callback [--config FILE] ACTION ROLE SCOPE"
+    )
+    assert result.stderr == ""

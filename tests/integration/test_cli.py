@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ import yaml
 from pgcast_hooks import __version__
 from tests.integration.bird import Bird
 from tests.integration.exabgp import PIPE, Exabgp, make_pipe
-from tests.integration.patroni import REPLICA, FakePatroni
+from tests.integration.patroni import PRIMARY, REPLICA, FakePatroni
 from tests.integration.pgcast import Pgcast
 
 TWO = {"192.0.2.10/32": 99_993, "192.0.2.11/32": 99_993}
@@ -182,3 +183,27 @@ def test_a_bug_has_an_exit_code_of_its_own(pgcast: Pgcast) -> None:
 def test_version(pgcast: Pgcast) -> None:
     """What a bug report must name."""
     assert pgcast.run("--version")[1] == f"pgcast, version {__version__}\n"
+
+
+def test_check_config_looks_for_the_files_that_it_names(pgcast: Pgcast) -> None:
+    """Where a callback would only say that Patroni cannot be asked."""
+    pgcast.document["clusters"]["main"]["patroni"]["cafile"] = "/nonexistent/ca.pem"
+    code, out, err = pgcast.run("check-config")
+    assert (code, out) == (78, "")
+    assert "clusters.main.patroni.cafile: /nonexistent/ca.pem cannot be read" in err
+
+
+@pytest.mark.any_version
+def test_one_look_gives_patroni_its_time(
+    exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast
+) -> None:
+    """Without --wait, a Patroni that takes longer than the pause between two questions is heard."""
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        patroni.over.wait(0.2)
+        PRIMARY(handler)
+
+    patroni.will_say([slow])
+    pgcast.document["clusters"]["main"]["patroni"]["timeout"] = 10
+    assert pgcast.run("announce", "main")[0] == 0
+    bird.wait_table(TWO)

@@ -148,9 +148,15 @@ def test_a_pipe_made_anew_while_waiting_for_its_lock(pgcast: Pgcast) -> None:
         make_pipe()
         new = os.open(f"{PIPE}.in", os.O_RDWR | os.O_NONBLOCK)
     try:
-        assert b"withdraw route" in until(
-            lambda: _read(new), "the commands in the new pipe"
+        commands = until(lambda: _read(new), "the commands in the new pipe")
+        assert b"withdraw route" in commands
+        header = (
+            b"Peer            AS        up/down state       |     #sent     #recvd\n"
         )
+        answers = os.open(f"{PIPE}.out", os.O_WRONLY)
+        os.write(answers, header + b"done\n" * 3 + header + b"done\n")
+        os.close(answers)
+        assert process.wait(30) == 0
     finally:
         process.kill()
         process.communicate()

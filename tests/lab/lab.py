@@ -91,11 +91,12 @@ class Lab:
         logs = self.logs_directory
         self.etcd = services.etcd(self.hosts["etcd"], logs)
         self.bird = services.bird(self.router, logs)
-        self.exabgp, self.patroni = {}, {}
+        self.exabgp, self.patroni, self.reconciler = {}, {}, {}
         for name in MEMBERS:
             host = self.hosts[name]
             self.exabgp[name] = services.exabgp(host, logs, exabgp)
             self.patroni[name] = services.patroni(host, logs, patroni_env or {})
+            self.reconciler[name] = services.reconciler(host, logs)
         for host in self.hosts.values():
             host.files["/etc/hosts"] = etc_hosts()
         self.router.files["/etc/bird/bird.conf"] = example("bird.conf")
@@ -168,6 +169,7 @@ class Lab:
             self.bird,
             *self.exabgp.values(),
             *self.patroni.values(),
+            *self.reconciler.values(),
         ):
             service.forget()
         self._lock.close()
@@ -177,6 +179,14 @@ class Lab:
         self.use_callback(self.callback, [name])
         self.exabgp[name].start()
         self.patroni[name].start()
+
+    def reconcile(self, wanted: bool) -> None:
+        """Start the reconciler on every member, or stop it; off when the lab comes up."""
+        for service in self.reconciler.values():
+            if wanted and not service.running:
+                service.start()
+            elif not wanted:
+                service.stop()
 
     def use_callback(
         self, script: Path | None, members: list[str] | None = None
@@ -202,9 +212,9 @@ class Lab:
         """Everything on the host ends at once, and the router hears nothing of it."""
         self.network.cut(name)
         self.hosts[name].kill_init()
-        for service in (self.exabgp.get(name), self.patroni.get(name)):
-            if service is not None:
-                service.forget()
+        for services_of in (self.exabgp, self.patroni, self.reconciler):
+            if name in services_of:
+                services_of[name].forget()
 
     def power_on(self, name: str) -> None:
         """Boot a member again, with the disk it had."""
@@ -351,7 +361,11 @@ class Lab:
     # Orders
 
     def wait_for(
-        self, condition: Callable[[], T | None], timeout: float, what: str
+        self,
+        condition: Callable[[], T | None],
+        timeout: float,
+        what: str,
+        poll: float = POLL,
     ) -> T:
         """Poll until the condition is true; return what it returned."""
         deadline = time.monotonic() + timeout
@@ -361,7 +375,7 @@ class Lab:
                 return value
             if time.monotonic() > deadline:
                 raise LabError(f"after {timeout} s still no {what}: {self.unhealthy()}")
-            time.sleep(POLL)
+            time.sleep(poll)
 
     def wait_healthy(self, timeout: float = 60) -> None:
         """Wait for three members on one timeline and the route at their leader."""

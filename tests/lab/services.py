@@ -17,6 +17,7 @@ from .host import Host, LabError, child_of
 from .network import LAN, VIP
 
 CACHE = Path(os.environ.get("PGCAST_LAB_CACHE", "/var/cache/pgcast"))
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PIPE = "/run/exabgp/exabgp"
 
 
@@ -201,6 +202,15 @@ def patroni(host: Host, logs: Path, settings: Mapping[str, str]) -> Patroni:
     return Patroni(
         "patroni", host, logs / f"{host.name}-patroni.log", argv, "postgres", env
     )
+
+
+def reconciler(host: Host, logs: Path) -> Service:
+    """What examples/pgcast-reconcile.service starts, as the user that it names."""
+    lines = (EXAMPLES / "pgcast-reconcile.service").read_text().splitlines()
+    unit = dict(line.split("=", 1) for line in lines if "=" in line)
+    log = logs / f"{host.name}-reconcile.log"
+    argv = shlex.split(unit["ExecStart"])
+    return Service("reconcile", host, log, argv, unit["User"])
 
 
 def postgresql_programs() -> Path:

@@ -65,7 +65,10 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
-        (None, "must be a mapping with exabgp, callback, state_dir, clusters"),
+        (
+            None,
+            "must be a mapping with exabgp, callback, reconcile, state_dir, clusters",
+        ),
         ({}, "clusters: must name at least one cluster"),
         (
             changed("cluster", value={}),
@@ -92,6 +95,12 @@ def test_defaults() -> None:
         (changed(*ROUTE, "fence", value={"base": 2**32}), "is not a whole number from"),
         (changed(*ROUTE, "fence", value={"base": True}), "True is not a whole number"),
         (changed(*ROUTE, "fence", value={"base": 10}), "at least 1000"),
+        (changed(*ROUTE, "prefix", value="0.0.0.0/0"), "is the default route"),
+        (changed(*ROUTE, "next_hop", value="2001:db8::1"), "is not an IPv4 address"),
+        (
+            changed("reconcile", value={"on_unreachable": "kep"}),
+            "on_unreachable: 'kep' is not one of withdraw, keep; did you mean 'keep'?",
+        ),
         (changed("clusters", "main", "routes", value=[]), "at least one route"),
         (
             changed("clusters", "main", "patroni", value="ftp://x"),

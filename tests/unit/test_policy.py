@@ -19,6 +19,8 @@ from pgcast_hooks.model import (
     FenceAttribute,
     Hint,
     Observation,
+    OnUnreachable,
+    ReconcileSettings,
     RestAnswer,
     RibEntry,
     Role,
@@ -185,7 +187,7 @@ def test_an_ipv6_route_with_an_ipv4_next_hop_is_not_announced_as_wanted() -> Non
     prefix = ipaddress.ip_network("2001:db8::10/128")
     want = {prefix: WANTED._replace(prefix=prefix)}
     have = [STANDING._replace(prefix=prefix, next_hop="self")]
-    (wrong,) = policy.differences(want, have)
+    ((wrong,),) = policy.differences(want, have).values()
     assert "next-hop 10.0.0.11, must be an IPv6 address: set next_hop" in wrong
 
 
@@ -225,7 +227,11 @@ def test_an_ipv6_route_with_an_ipv4_next_hop_is_not_announced_as_wanted() -> Non
             ],
         ),
         (None, [], []),
-        (None, [STANDING], ["192.0.2.10/32 is still announced to 10.0.0.1"]),
+        (
+            None,
+            [STANDING],
+            ["192.0.2.10/32 is announced to 10.0.0.1, must be withdrawn"],
+        ),
     ],
 )
 def test_differences(
@@ -233,4 +239,24 @@ def test_differences(
 ) -> None:
     """The read-back is the verdict: route, fence and next-hop, for each neighbor."""
     unmanaged = STANDING._replace(prefix=ipaddress.ip_network("198.51.100.0/24"))
-    assert policy.differences({PREFIX: wanted}, [unmanaged, *have]) == expected
+    found = policy.differences({PREFIX: wanted}, [unmanaged, *have])
+    assert found == ({PREFIX: expected} if expected else {})
+
+
+@pytest.mark.parametrize(
+    ("since_known", "on_unreachable", "expected"),
+    [
+        (0.0, OnUnreachable.WITHDRAW, False),
+        (5.0, OnUnreachable.WITHDRAW, False),
+        (5.1, OnUnreachable.WITHDRAW, True),
+        (None, OnUnreachable.WITHDRAW, True),  # never, or before the last boot
+        (None, OnUnreachable.KEEP, False),
+        (1e9, OnUnreachable.KEEP, False),
+    ],
+)
+def test_expired(
+    since_known: float | None, on_unreachable: OnUnreachable, expected: bool
+) -> None:
+    """A Patroni that does not answer loses its routes after the grace."""
+    settings = ReconcileSettings(5.0, on_unreachable)
+    assert policy.expired(since_known, settings) is expected

@@ -1,0 +1,270 @@
+"""What no callback tells: each case with the reconciler on every member, asserted at the router and at a client."""
+
+from __future__ import annotations
+
+import signal
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Callable
+
+import pytest
+
+from tests.lab.event import Observer
+from tests.lab.lab import Lab
+from tests.lab.services import PIPE
+
+FIGURES: list[tuple[str, float, str]] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table() -> Iterator[None]:
+    """Print what was measured: seconds until the router's table was right."""
+    yield
+    print("\n\ncase                                          until right   meaning")
+    for case, seconds, meaning in FIGURES:
+        print(f"{case:44}  {seconds:8.2f} s   {meaning}")
+
+
+@pytest.fixture
+def lab(lab: Lab) -> Iterator[Lab]:
+    """The healthy lab, with reconcilers."""
+    lab.reconcile(True)
+    yield lab
+    lab.reconcile(False)
+
+
+def measure(
+    lab: Lab, case: str, right: Callable[[], object], meaning: str, since: float
+) -> float:
+    """Wait until the router is right; seconds since the fault."""
+    lab.wait_for(right, 60, f"{case}: {meaning}")
+    seconds = time.time() - since
+    FIGURES.append((case, seconds, meaning))
+    return seconds
+
+
+def writes_missing(lab: Lab, watch: Observer) -> list[int]:
+    """The acknowledged writes that the final leader does not have."""
+    acknowledged = {attempt.number for attempt in watch.writer.acknowledged()}
+    rows = lab.sql("SELECT DISTINCT attempt FROM writes") or ""
+    return sorted(acknowledged - {int(row) for row in rows.split() if row.isdigit()})
+
+
+@pytest.fixture
+def empty(lab: Lab) -> None:
+    """No writes of earlier tests, whose numbers begin at 1 too."""
+    lab.sql("TRUNCATE writes")
+
+
+def paths(lab: Lab) -> list[str]:
+    return sorted(path.member for path in lab.bird_paths())
+
+
+def test_hung_patroni_loses_its_route_before_its_lease(
+    lab: Lab, empty: None, watch: Observer
+) -> None:
+    """SIGSTOP: the old leader's PostgreSQL could take writes until the new leader's route arrives."""
+    old = lab.leader() or ""
+    since = time.time()
+    lab.patroni[old].signal(signal.SIGSTOP)
+    try:
+        measure(
+            lab,
+            "Patroni on the leader hangs",
+            lambda: lab.route() is None,
+            "withdrawn",
+            since,
+        )
+        new = lab.wait_for(lambda: _other(lab, old), 60, "another leader")
+        measure(
+            lab,
+            "Patroni on the leader hangs",
+            lambda: lab.route() == new,
+            "at the new leader",
+            since,
+        )
+    finally:
+        lab.patroni[old].signal(signal.SIGCONT)
+    changes = [change.member for change in watch.routes.since(since)]
+    assert changes == [None, new]
+    lab.wait_healthy(90)
+    watch.writer.wait_for_write(new, since)
+    assert writes_missing(lab, watch) == []
+    assert paths(lab) == [new]
+
+
+def _other(lab: Lab, old: str) -> str | None:
+    leader = lab.leader()
+    return leader if leader != old else None
+
+
+def test_killed_patroni_that_is_not_restarted(
+    lab: Lab, empty: None, watch: Observer
+) -> None:
+    """No callback at all: PostgreSQL stays up and writable on the old leader."""
+    old = lab.leader() or ""
+    since = time.time()
+    lab.patroni[old].kill()
+    measure(
+        lab,
+        "Patroni on the leader is killed",
+        lambda: lab.route() is None,
+        "withdrawn",
+        since,
+    )
+    new = lab.wait_for(lambda: _other(lab, old), 60, "another leader")
+    measure(
+        lab,
+        "Patroni on the leader is killed",
+        lambda: lab.route() == new,
+        "at the new leader",
+        since,
+    )
+    watch.writer.wait_for_write(new, since)
+    assert paths(lab) == [new]
+    assert writes_missing(lab, watch) == []
+
+
+def test_the_leader_alone_loses_etcd(lab: Lab, watch: Observer) -> None:
+    """It demotes itself; its callbacks are killed halfway."""
+    old = lab.leader() or ""
+    since = time.time()
+    lab.network.partition(old, ["etcd"])
+    new = lab.wait_for(lambda: _other(lab, old), 60, "another leader")
+    measure(
+        lab,
+        "the leader loses etcd",
+        lambda: paths(lab) == [new],
+        "at the new leader",
+        since,
+    )
+    lab.network.heal(old, ["etcd"])
+
+
+def test_all_lose_etcd(lab: Lab, watch: Observer) -> None:
+    """Nobody leads: nobody announces. With etcd back, the leader does."""
+    since = time.time()
+    lab.etcd.signal(signal.SIGSTOP)
+    try:
+        measure(lab, "etcd hangs", lambda: paths(lab) == [], "nobody announces", since)
+    finally:
+        lab.etcd.signal(signal.SIGCONT)
+    since = time.time()
+    measure(
+        lab,
+        "etcd is back",
+        lambda: lab.leader() and paths(lab) == [lab.leader()],
+        "at the leader",
+        since,
+    )
+
+
+def test_stopped_by_hand_in_pause(lab: Lab) -> None:
+    """Patroni calls nothing when PostgreSQL is stopped and started during a pause."""
+    leader = lab.leader() or ""
+    lab.patronictl("pause", "main", "--wait")
+    host = lab.hosts[leader]
+    program = "/usr/lib/postgresql/15/bin/pg_ctl"
+    data = "/var/lib/postgresql/main"
+    try:
+        since = time.time()
+        host.run([program, "-D", data, "-m", "fast", "stop"], user="postgres")
+        measure(
+            lab, "pg_ctl stop in pause", lambda: paths(lab) == [], "withdrawn", since
+        )
+    finally:
+        lab.patronictl("resume", "main", "--wait")
+    lab.wait_healthy(90)
+    assert paths(lab) == [lab.leader()]
+
+
+def test_postmaster_killed_with_no_time_to_start_again(
+    lab: Lab, watch: Observer
+) -> None:
+    """primary_start_timeout 0: the new leader's callback comes before the old leader's only one."""
+    lab.patronictl("edit-config", "main", "--force", "-s", "primary_start_timeout=0")
+    old = lab.leader() or ""
+    since = time.time()
+    lab.patroni[old].kill_postgres()
+    try:
+        new = lab.wait_for(lambda: _other(lab, old), 60, "another leader")
+        measure(
+            lab,
+            "postmaster is killed",
+            lambda: paths(lab) == [new],
+            "at the new leader",
+            since,
+        )
+        watch.writer.wait_for_write(new, since)
+    finally:
+        lab.patronictl(
+            "edit-config", "main", "--force", "-s", "primary_start_timeout=15"
+        )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_exabgp_restarts(lab: Lab, number: signal.Signals) -> None:
+    """Five times: the route is back within a second of the pipe being read, in the median."""
+    leader = lab.leader() or ""
+    exabgp = lab.exabgp[leader]
+    times = []
+    for _ in range(5):
+        exabgp.signal(number)
+        lab.wait_for(lambda: not exabgp.running, 20, "the end of ExaBGP")
+        lab.wait_for(lambda: paths(lab) == [], 20, "no path")
+        exabgp.start()
+        lab.wait_for(lambda: _answers(lab, leader), 20, "ExaBGP's answer", poll=0.01)
+        answered = time.time()
+        in_rib = lab.wait_for(
+            lambda: _announced(lab, leader), 20, "Adj-RIB-Out", poll=0.01
+        )
+        assert in_rib
+        times.append(time.time() - answered)
+        lab.wait_for(lambda: paths(lab) == [leader], 30, "path")
+    FIGURES.append(
+        (
+            f"ExaBGP {number.name}, restarted",
+            statistics.median(times),
+            "median of 5, from its answer",
+        )
+    )
+    assert statistics.median(times) < 1.0
+
+
+def _answers(lab: Lab, name: str) -> bool:
+    """Whether somebody reads ExaBGP's pipe."""
+    script = f"import os; os.open('{PIPE}.in', os.O_WRONLY | os.O_NONBLOCK)"
+    return (
+        lab.hosts[name].run(["/usr/bin/python3", "-c", script], check=False).returncode
+        == 0
+    )
+
+
+def _announced(lab: Lab, name: str) -> bool:
+    """Whether Adj-RIB-Out holds the route."""
+    result = lab.hosts[name].run(
+        ["/opt/pgcast/bin/pgcast", "show"], user="postgres", check=False
+    )
+    return " yes " in result.stdout
+
+
+def test_exabgp_reloads(lab: Lab) -> None:
+    """SIGUSR1 keeps the routes: the router never misses one."""
+    leader = lab.leader() or ""
+    lab.exabgp[leader].signal(signal.SIGUSR1)
+    lab.wait_for(lambda: _announced(lab, leader), 20, "Adj-RIB-Out")
+    assert paths(lab) == [leader]
+
+
+def test_the_reconciler_is_killed_and_patroni_switches(
+    lab: Lab, watch: Observer
+) -> None:
+    """Callbacks alone carry a switchover, and a restarted reconciler finds nothing to do."""
+    for service in lab.reconciler.values():
+        service.kill()
+    event = watch.measure("switchover", lab.switchover)
+    lab.reconcile(True)
+    lab.wait_healthy()
+    assert event.stale == []
+    assert paths(lab) == [event.new]

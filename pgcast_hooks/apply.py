@@ -61,6 +61,12 @@ def align(
         return wrong
 
 
+def read(hands: Host) -> exabgp.Answer:
+    """What Adj-RIB-Out holds, and ExaBGP's version. Raises what pipe and speaker raise."""
+    with _speaker(hands, {}, None) as speaker:
+        return speaker.exchange(ask_version=True)
+
+
 def command(prefix: Prefix, announcement: Announcement | None) -> str:
     """What is written to ExaBGP for one prefix."""
     if announcement is None:
@@ -87,8 +93,7 @@ def _speaker(hands: Host, want: Want, seen: str | None) -> Iterator[exabgp.Speak
 
     try:
         with hands.pipe.locked() as channel:
-            check()
-            yield exabgp.Speaker(channel)
+            yield exabgp.Speaker(channel, check)
     except PipeBusy as busy:
         check()
         withdrawals = [prefix for prefix, wanted in want.items() if wanted is None]

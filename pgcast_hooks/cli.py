@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import yaml
 
-from pgcast_hooks import __version__, exabgp
+from pgcast_hooks import __version__
 from pgcast_hooks import config as configuration
-from pgcast_hooks.apply import apply, command, host
+from pgcast_hooks.apply import apply, command, host, read
 from pgcast_hooks.document import MAX_SECONDS
 from pgcast_hooks.errors import (
     EX_SOFTWARE,
@@ -205,8 +205,7 @@ def show(path: str, as_json: bool) -> None:
     routes it lacks."""
     config = configuration.load(path)
     hands = host(config)
-    with hands.pipe.locked() as channel:
-        answer = exabgp.Speaker(channel).exchange(ask_version=True)
+    answer = read(hands)
     rows = _rows(config, answer.adj_rib_out)
     if as_json:
         document = {

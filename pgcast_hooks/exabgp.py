@@ -32,7 +32,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Callable, NamedTuple, Protocol
 
 from pgcast_hooks.errors import NoAnswer, UnexpectedAnswer
 from pgcast_hooks.model import Announcement, Prefix, RibEntry
@@ -137,8 +137,10 @@ def route(line: str) -> RibEntry | None:
 class Speaker:
     """Speaks with one ExaBGP, over a channel whose lock is held."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, check: Callable[[], None]) -> None:
+        """`check` is called before commands are sent, and raises where they must not be."""
         self._channel = channel
+        self._check = check
         self._version: str | None = None
 
     def exchange(
@@ -154,6 +156,7 @@ class Speaker:
         commands = list(commands)
         if self._channel.unread_marks():
             self._settle(commands)
+        self._check()
         asked = [MARK, *commands, SHOW_ADJ_RIB_OUT, MARK]
         # The version is answered at once, before whatever was written with it.
         self._channel.send([SHOW_VERSION, *asked] if ask_version else asked, marks=2)
@@ -168,6 +171,7 @@ class Speaker:
         With n marks unread, n + 1 are written; once n + 1 answers were seen one of them
         is ours, and the rest of ours follows without a pause.
         """
+        self._check()
         unread = self._channel.unread_marks()
         self._channel.send([*commands, *[MARK] * (unread + 1)], marks=unread + 1)
         seen = 0

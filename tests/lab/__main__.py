@@ -1,9 +1,10 @@
-"""`python -m tests.lab up` keeps a lab running by hand; `python -m tests.lab demo` shows one."""
+"""`python -m tests.lab up` keeps a lab running by hand; `demo` shows one; `soak` hurts one."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from .host import LabError
 from .lab import PATRONICTL, Lab
 from .network import LAN, MEMBERS, VIP
 from .services import CACHE
+from .soak import soak
 
 
 def keep_up(lab: Lab) -> None:
@@ -44,10 +46,15 @@ def keep_up(lab: Lab) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
-    parser.add_argument("command", choices=["up", "demo"])
+    parser.add_argument("command", choices=["up", "demo", "soak"])
     parser.add_argument("--exabgp", default="5.0.15", metavar="VERSION")
     parser.add_argument(
         "--callback", type=Path, help="a script for Patroni to run instead of pgcast's"
+    )
+    parser.add_argument("--faults", type=int, default=50, help="of a soak")
+    parser.add_argument("--seed", type=int, help="of a soak; drawn, if not given")
+    parser.add_argument(
+        "--no-reconciler", action="store_true", help="soak with callbacks alone"
     )
     args = parser.parse_args()
     if os.getuid() != 0:
@@ -62,6 +69,10 @@ def main() -> int:
         lab = Lab(exabgp=args.exabgp, callback=args.callback)
         if args.command == "up":
             keep_up(lab)
+        elif args.command == "soak":
+            seed = random.randrange(1 << 32) if args.seed is None else args.seed
+            reconciler = not args.no_reconciler and args.callback is None
+            return 0 if soak(lab, args.faults, seed, reconciler) else 1
         else:
             demo(lab)
     except KeyboardInterrupt:

@@ -224,6 +224,11 @@ class Lab:
 
     def repair(self) -> None:
         """Mend and start whatever is broken or stopped; wait until all is well."""
+        self.mend()
+        self.wait_healthy(90)
+
+    def mend(self) -> None:
+        """Mend and start whatever is broken or stopped."""
         for name in MEMBERS:
             if not self.hosts[name].running:
                 self.power_on(name)
@@ -233,7 +238,6 @@ class Lab:
             for service in (self.exabgp[name], self.patroni[name]):
                 if not service.running:
                     service.start()
-        self.wait_healthy(90)
 
     # Questions
 
@@ -348,7 +352,7 @@ class Lab:
         if leader is None:
             return f"no leader: {states}"
         up = [m for m in members if m.state in ("running", "streaming")]
-        replicas = [m for m in up if m.role == "replica" and m.state == "streaming"]
+        replicas = [m for m in up if m.role != "leader" and m.state == "streaming"]
         if len(replicas) != len(MEMBERS) - 1 or len({m.timeline for m in up}) != 1:
             return f"members: {states}"
         silent = sorted(set(MEMBERS) - set(self.established()))
@@ -413,6 +417,7 @@ class Lab:
     def logs(self, lines: int = 40) -> str:
         """The tails of all logs, for a test that failed."""
         every = [self.etcd, self.bird, *self.exabgp.values(), *self.patroni.values()]
+        every += self.reconciler.values()
         return "\n".join(f"===== {s.log.name}\n{s.tail(lines)}" for s in every)
 
 

@@ -150,6 +150,10 @@ class Exabgp:
             self.answers.append(done)
 
 
+def speaker(peer: Exabgp) -> exabgp.Speaker:
+    return exabgp.Speaker(peer, lambda: None)
+
+
 ANNOUNCE = exabgp.announce(Announcement(V4, None, med=990))
 WITHDRAW = exabgp.withdraw(V4)
 
@@ -168,17 +172,17 @@ def left_behind(command: str) -> list[str]:
 def test_an_exchange(ack: bool) -> None:
     """Commands, then Adj-RIB-Out read back behind them, with and without `done`."""
     peer = Exabgp(ack=ack)
-    answer = exabgp.Speaker(peer).exchange([ANNOUNCE])
+    answer = speaker(peer).exchange([ANNOUNCE])
     assert [entry.med for entry in answer.adj_rib_out] == [990]
     assert answer.refused == 0
     assert peer.unread == 0
     assert not peer.answers
-    assert exabgp.Speaker(peer).exchange([WITHDRAW]).adj_rib_out == ()
+    assert speaker(peer).exchange([WITHDRAW]).adj_rib_out == ()
 
 
 def test_a_refused_command_is_counted() -> None:
     """`error` between the marks belongs to the commands."""
-    answer = exabgp.Speaker(Exabgp()).exchange(["nonsense", ANNOUNCE])
+    answer = speaker(Exabgp()).exchange(["nonsense", ANNOUNCE])
     assert answer.refused == 1
     assert len(answer.adj_rib_out) == 1
 
@@ -188,12 +192,12 @@ def test_a_swallowed_command_is_an_error() -> None:
     peer = Exabgp()
     peer.swallowed = "announce route 192.0.2.11/32 next-hop 300.1.1.1"
     with pytest.raises(NoAnswer, match="did not answer them all"):
-        exabgp.Speaker(peer).exchange([peer.swallowed, ANNOUNCE])
+        speaker(peer).exchange([peer.swallowed, ANNOUNCE])
 
 
 def test_the_version() -> None:
     """`version` is answered at once, so its answer may stand before the first mark."""
-    answer = exabgp.Speaker(Exabgp()).exchange(ask_version=True)
+    answer = speaker(Exabgp()).exchange(ask_version=True)
     assert answer.version == "5.0.15"
 
 
@@ -202,13 +206,13 @@ def test_silence_is_an_error() -> None:
     peer = Exabgp()
     peer.send = lambda lines, marks: None  # type: ignore[method-assign]
     with pytest.raises(NoAnswer, match="did not answer them all"):
-        exabgp.Speaker(peer).exchange([WITHDRAW])
+        speaker(peer).exchange([WITHDRAW])
 
 
 def test_a_withdrawal_does_not_wait_for_old_answers() -> None:
     """With answers unread, the command goes out before they are read."""
     peer = Exabgp(left_behind(ANNOUNCE), unread=2)
-    exabgp.Speaker(peer).exchange([WITHDRAW])
+    speaker(peer).exchange([WITHDRAW])
     assert peer.written[0] == WITHDRAW
 
 
@@ -220,7 +224,7 @@ def test_what_an_interrupted_exabgpcli_left() -> None:
         [HEADER, row, "done"],
         [HEADER, row, "done", "done"],
     ):
-        answer = exabgp.Speaker(Exabgp(kept)).exchange([ANNOUNCE])
+        answer = speaker(Exabgp(kept)).exchange([ANNOUNCE])
         assert [entry.med for entry in answer.adj_rib_out] == [990]
 
 
@@ -257,7 +261,7 @@ def test_old_answers_never_make_a_verdict(
     if not ack:
         lines = [line for line in lines if line not in ("done", "error")]
     peer = Exabgp(lines, unread=2 * len(killed), ack=ack)
-    answer = exabgp.Speaker(peer).exchange([command])
+    answer = speaker(peer).exchange([command])
     assert [entry.med for entry in answer.adj_rib_out] == (
         [990] if command == ANNOUNCE else []
     )

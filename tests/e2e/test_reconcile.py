@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import statistics
 import time
@@ -11,6 +12,7 @@ from typing import Callable
 import pytest
 
 from tests.lab.event import Observer
+from tests.lab.host import LabError
 from tests.lab.lab import Lab
 from tests.lab.services import PIPE
 
@@ -61,10 +63,26 @@ def paths(lab: Lab) -> list[str]:
     return sorted(path.member for path in lab.bird_paths())
 
 
+@pytest.fixture
+def synchronous(lab: Lab) -> Iterator[None]:
+    """Synchronous mode, with a standby that acknowledges."""
+    lab.patronictl("edit-config", "main", "--force", "-s", "synchronous_mode=true")
+    lab.wait_for(
+        lambda: any(member.role == "sync_standby" for member in lab.cluster()),
+        30,
+        "synchronous standby",
+    )
+    yield
+    lab.patronictl("edit-config", "main", "--force", "-s", "synchronous_mode=null")
+
+
 def test_hung_patroni_loses_its_route_before_its_lease(
-    lab: Lab, empty: None, watch: Observer
+    lab: Lab, empty: None, synchronous: None, watch: Observer
 ) -> None:
-    """SIGSTOP: the old leader's PostgreSQL could take writes until the new leader's route arrives."""
+    """SIGSTOP: the old leader's PostgreSQL could take writes until the new leader's route arrives.
+
+    In synchronous mode every acknowledged write is on the final leader.
+    """
     old = lab.leader() or ""
     since = time.time()
     lab.patroni[old].signal(signal.SIGSTOP)
@@ -158,6 +176,35 @@ def test_all_lose_etcd(lab: Lab, watch: Observer) -> None:
         "at the leader",
         since,
     )
+
+
+def test_failsafe_mode_keeps_the_leader(lab: Lab, watch: Observer) -> None:
+    """Nobody reaches etcd, all members reach each other: the leader stays, and so does its route."""
+    leader = lab.leader() or ""
+    lab.patronictl("edit-config", "main", "--force", "-s", "failsafe_mode=true")
+    lab.wait_for(lambda: _failsafe(lab, leader) is not None, 30, "failsafe mode")
+    since = time.time()
+    lab.etcd.signal(signal.SIGSTOP)
+    try:
+        lab.wait_for(lambda: _failsafe(lab, leader) is True, 60, "failsafe mode in use")
+        active = time.time()
+        lab.wait_for(lambda: time.time() > active + 5, 10, "some passes")
+        assert lab.route() == leader
+        watch.writer.wait_for_write(leader, active)
+    finally:
+        lab.etcd.signal(signal.SIGCONT)
+    lab.wait_healthy(90)
+    assert watch.routes.since(since) == []
+    lab.patronictl("edit-config", "main", "--force", "-s", "failsafe_mode=null")
+
+
+def _failsafe(lab: Lab, name: str) -> bool | None:
+    """Whether the member keeps the lead by failsafe mode; None while that is not configured."""
+    with contextlib.suppress(OSError, LabError):
+        _, body = lab.rest(name, "/patroni")
+        configured = lab.rest(name, "/config")[1].get("failsafe_mode")
+        return bool(body.get("failsafe_mode_is_active")) if configured else None
+    return False
 
 
 def test_stopped_by_hand_in_pause(lab: Lab) -> None:

@@ -11,7 +11,12 @@ import yaml
 
 from tests.integration.exabgp import PIPE
 
-COMMAND = "import sys; from pgcast_hooks.{} import main; sys.exit(main())"
+COMMAND = (
+    "import os, sys, pgcast_hooks.confirm, pgcast_hooks.reconcile;"
+    "from pgcast_hooks.{module} import main;"
+    "os.setgid({uid}); os.setuid({uid});"  # once imported: the checkout may be root's alone
+    "sys.exit(main())"
+)
 
 
 class Pgcast:
@@ -40,7 +45,7 @@ class Pgcast:
         return routes
 
     def start(
-        self, module: str, *arguments: str, **options: Any
+        self, module: str, *arguments: str, uid: int = 0
     ) -> subprocess.Popen[str]:
         """Start `pgcast` (module cli) or `pgcast-callback` (module callback)."""
         self._path.write_text(yaml.safe_dump(self.document))
@@ -49,7 +54,7 @@ class Pgcast:
             [
                 sys.executable,
                 "-c",
-                COMMAND.format(module),
+                COMMAND.format(module=module, uid=uid),
                 "--config",
                 str(self._path),
                 *arguments,
@@ -58,12 +63,11 @@ class Pgcast:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            **options,
         )
 
-    def callback(self, *arguments: str, **options: Any) -> tuple[int, str]:
+    def callback(self, *arguments: str, uid: int = 0) -> tuple[int, str]:
         """One callback: exit code and what it said, which is one line or nothing."""
-        process = self.start("callback", *arguments, **options)
+        process = self.start("callback", *arguments, uid=uid)
         out, err = process.communicate(timeout=60)
         assert out == ""
         assert err.count("\n") <= 1

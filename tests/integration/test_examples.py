@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from pgcast_hooks import cli
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-UNIT = EXAMPLES / "pgcast-reconcile.service"
+SERVICES = ("pgcast-reconcile.service", "pgcast-reconcile-once.service")
+UNITS = (*SERVICES, "pgcast-reconcile-once.timer")
 
 
 @pytest.fixture
@@ -32,15 +33,21 @@ def systemd(*arguments: str) -> str:
     return result.stderr
 
 
-def test_the_unit_is_accepted(opt: None) -> None:
+@pytest.mark.parametrize("name", UNITS)
+def test_the_unit_is_accepted(opt: None, name: str) -> None:
     """With nothing that systemd would only warn of."""
-    assert systemd("systemd-analyze", "verify", str(UNIT)) == ""
+    assert systemd("systemd-analyze", "verify", str(EXAMPLES / name)) == ""
 
 
-def test_the_unit_is_hardened(opt: None) -> None:
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_unit_is_hardened(opt: None, name: str) -> None:
     """An exposure of at most 2 of 10."""
     systemd(
-        "systemd-analyze", "security", "--offline=true", "--threshold=20", str(UNIT)
+        "systemd-analyze",
+        "security",
+        "--offline=true",
+        "--threshold=20",
+        str(EXAMPLES / name),
     )
 
 
@@ -74,7 +81,7 @@ def test_tmpfiles_makes_a_pipe_that_postgres_can_use(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["pgcast-reconcile.cron", "pgcast-reconcile.service", "exabgp-pgcast.conf"]
+    "name", ["pgcast-reconcile.cron", *SERVICES, "exabgp-pgcast.conf"]
 )
 def test_the_command_exists(name: str) -> None:
     """Every command line of pgcast's in a file parses."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,27 +181,26 @@ def test_a_file_in_the_place_of_the_pipe(pgcast: Pgcast) -> None:
     assert f"{PIPE}.in is not a FIFO: remove it" in said
 
 
+@pytest.mark.parametrize(
+    ("directory", "fifo", "cure"),
+    [
+        (0o755, 0o600, "; give this user's group read and write (chgrp, chmod 660)"),
+        (0o700, 0o666, f"; let this user's group into {DIRECTORY} (chgrp, chmod 750)"),
+    ],
+)
 def test_a_pipe_that_this_user_cannot_use(
-    reader: int, pgcast: Pgcast, tmp_path: Path
+    reader: int, pgcast: Pgcast, tmp_path: Path, directory: int, fifo: int, cure: str
 ) -> None:
     """Patroni's user is not in the pipe's group: said with what to do."""
-    code = (
-        "import os, sys; from pgcast_hooks.callback import main;"
-        "os.setgid(65534); os.setuid(65534);"
-        f"sys.argv[1:] = ['--config', {str(tmp_path / 'pgcast.yml')!r}, 'on_stop', 'primary', 'main'];"
-        "sys.exit(main())"
-    )
-    pgcast.callback()  # writes the configuration
-    for directory in [tmp_path, *tmp_path.parents][:3]:
-        directory.chmod(0o755)
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30
-    )
-    assert result.returncode == 78
-    assert (
-        f"{PIPE}.out cannot be used: Permission denied; give this user's group read"
-        in result.stderr
-    )
+    for path in [tmp_path, *tmp_path.parents][:3]:
+        path.chmod(0o755)
+    DIRECTORY.chmod(directory)
+    for end in ("in", "out"):
+        os.chmod(f"{PIPE}.{end}", fifo)
+    code, said = pgcast.callback("on_stop", "primary", "main", uid=65534)
+    DIRECTORY.chmod(0o755)
+    assert code == 78
+    assert f"{PIPE}.out cannot be used: Permission denied{cure}" in said
 
 
 def test_the_pipe_is_found_where_exabgp_looks(monkeypatch: pytest.MonkeyPatch) -> None:

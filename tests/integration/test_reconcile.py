@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
+import os
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 
 from tests.integration.bird import Bird
-from tests.integration.exabgp import Exabgp
+from tests.integration.exabgp import PIPE, Exabgp
 from tests.integration.patroni import PRIMARY, REPLICA, FakePatroni, body, says
 from tests.integration.pgcast import Pgcast
 from tests.integration.waiting import until
@@ -208,6 +210,53 @@ def test_sigterm(
         process.terminate()
         assert process.wait(10) == 0
         bird.wait_table(table)
+
+
+@pytest.mark.any_version
+@pytest.mark.parametrize("damage", ["missing", "read-only", "full", "of somebody else"])
+def test_without_its_state_directory_it_still_reconciles(
+    exabgp: Exabgp,
+    bird: Bird,
+    patroni: FakePatroni,
+    pgcast: Pgcast,
+    tmp_path: Path,
+    damage: str,
+) -> None:
+    """Routes follow Patroni; what is not known withdraws, as no grace can be counted."""
+    mounted = damage in ("read-only", "full")
+    options = {"read-only": "ro", "full": "size=4k"}
+    if mounted:
+        how = ["-t", "tmpfs", "-o", options[damage], "tmpfs", str(pgcast.state)]
+        subprocess.run(["mount", *how], check=True)
+    if damage == "full":
+        with pytest.raises(OSError, match="No space left"):
+            (pgcast.state / "filler").write_bytes(b"x" * 8192)
+    elif damage == "missing":
+        pgcast.state.rmdir()
+    uid = 0
+    if damage == "of somebody else":
+        pgcast.state.chmod(0o700)
+        uid = 65534
+        for directory in [tmp_path, *tmp_path.parents][:3]:
+            directory.chmod(0o755)
+        for end in ("in", "out"):
+            os.chmod(f"{PIPE}.{end}", 0o666)
+    try:
+        for reply, table in (
+            (PRIMARY, ANNOUNCED),
+            (REPLICA, {}),
+            (PRIMARY, ANNOUNCED),
+            (hang, {}),
+        ):
+            patroni.will_say([reply])
+            process = pgcast.start("cli", "reconcile", uid=uid)
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == (69 if reply is hang else 0), err
+            assert f"pgcast: state file {pgcast.state}/" in err
+            bird.wait_table(table)
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(pgcast.state)], check=True)
 
 
 @pytest.mark.any_version

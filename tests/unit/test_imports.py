@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,11 @@ def test_a_withdrawal_loads_nothing_heavy() -> None:
         cwd=PACKAGE.parent,
     )
     assert result.stdout.split() == []
+
+
+def test_nothing_is_decided_by_the_clock_on_the_wall() -> None:
+    """An operator or NTP may set it back: grace and deadlines count on clocks that only go on."""
+    for path in PACKAGE.glob("*.py"):
+        assert not re.search(
+            r"time\.time\(|datetime|CLOCK_REALTIME", path.read_text()
+        ), path

@@ -46,25 +46,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = EX_OK
     except PgcastError as error:
         said, code = str(error), error.exit_code
-    except (
-        Exception
-    ) as error:  # one line even for a bug: Patroni's log is no place for a traceback
-        frame = error.__traceback__
-        while frame and frame.tb_next:
-            frame = frame.tb_next
-        where = (
-            f" at {frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}"
-            if frame
-            else ""
-        )
-        said, code = (
-            f"bug in pgcast, please report it: {type(error).__name__}: {error}{where}",
-            EX_SOFTWARE,
-        )
+    except Exception as error:
+        # One line even for a bug: Patroni's log is no place for a traceback.
+        said, code = f"bug in pgcast, please report it: {_where(error)}", EX_SOFTWARE
     if said:
         line = f"{' '.join(['pgcast-callback', *arguments])}: {said}"
         print(" ".join(line.split()), file=sys.stderr)
     return code
+
+
+def _where(error: Exception) -> str:
+    """What was raised, and the innermost place where it was."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
+    return f"{type(error).__name__}: {error} at {place}"
 
 
 def parse(arguments: list[str]) -> tuple[str | None, Callback]:
@@ -103,10 +100,8 @@ def run(callback: Callback, config: Config) -> str:
         said.append(f"withdrew {', '.join(str(route.prefix) for route in withdrawn)}")
     asked = [route for route in cluster.routes if hints[route] is not Hint.WITHDRAW]
     if asked:
-        from pgcast_hooks.confirm import (  # here, because a withdrawal does not pay for requests
-            confirm,
-            look,
-        )
+        # Imported here, because a withdrawal does not pay for HTTP.
+        from pgcast_hooks.confirm import confirm, look
 
         if any(hints[route] is Hint.CONFIRM for route in asked):
             said += confirm(

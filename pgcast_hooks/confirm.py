@@ -12,21 +12,11 @@ import time
 from collections.abc import Iterable, Sequence
 
 from pgcast_hooks.apply import Host, apply
-from pgcast_hooks.errors import (
-    NotConfirmed,
-    PgcastError,
-    Superseded,
-)
-from pgcast_hooks.model import (
-    Cluster,
-    Eligibility,
-    Prefix,
-    RibEntry,
-    Route,
-)
+from pgcast_hooks.errors import NotConfirmed, PgcastError, Superseded
+from pgcast_hooks.model import Cluster, Eligibility, Prefix, RibEntry, Route
 from pgcast_hooks.observe import observe, wanted
 
-RETRY_EXABGP = 0.25  # seconds between two tries of an ExaBGP that failed, while Patroni still confirms
+RETRY_EXABGP = 0.25  # seconds until the next try of an ExaBGP that failed
 
 
 def confirm(
@@ -40,9 +30,7 @@ def confirm(
     """
     start = time.monotonic()
     attempt = _Attempt(hands, cluster, routes)
-    limit = (
-        cluster.patroni.timeout
-    )  # the first question has its time, whatever `wait` is
+    limit = cluster.patroni.timeout  # for the first question, whatever `wait` is
     while True:
         pause = interval
         trouble: PgcastError | None = None

@@ -114,9 +114,8 @@ class Pipe:
             except BaseException:
                 os.close(outgoing)
                 raise
-            os.close(
-                outgoing
-            )  # the pipe was made anew while this process waited for the lock of the old one
+            # The pipe was made anew while this process waited for the lock of the old one.
+            os.close(outgoing)
 
 
 class Conversation:
@@ -144,9 +143,8 @@ class Conversation:
         pipe in time.
         """
         unread = self._ledger.unread_marks()
-        self._ledger.note_unread_marks(
-            unread + marks
-        )  # before the first byte: this process may be killed behind it
+        # Before the first byte: this process may be killed behind it.
+        self._ledger.note_unread_marks(unread + marks)
         for index, piece in enumerate(_pieces(lines)):
             try:
                 _write(self.path, piece, self._drain, self._deadline, self._timeout)

@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pgcast_hooks import exabgp, policy
-from pgcast_hooks.errors import NotApplied, PipeBusy, Rejected, Superseded
+from pgcast_hooks.errors import (
+    NotApplied,
+    PipeBusy,
+    PipeMissing,
+    PipeUnusable,
+    Rejected,
+    Superseded,
+)
 from pgcast_hooks.model import Announcement, Config, Prefix, RibEntry, Want
 from pgcast_hooks.pipe import Pipe, locate
 from pgcast_hooks.state import State
@@ -40,8 +47,8 @@ def apply(hands: Host, want: Want, seen: str | None = None) -> tuple[RibEntry, .
     `seen` is the generation before Patroni was asked; None where nobody was asked, as
     for a withdrawal. Raises Superseded when the generation has moved since, Rejected or
     NotApplied when the routes read back differ, and what pipe and speaker raise.
-    Withdrawals that cannot get the lock are written all the same before PipeBusy is
-    raised.
+    Withdrawals that cannot get the lock, or no answers, are written all the same before
+    PipeBusy, PipeMissing or PipeUnusable is raised.
     """
     with _speaker(hands, want, seen) as speaker:
         return _send(speaker, want)
@@ -91,12 +98,16 @@ def _speaker(hands: Host, want: Want, seen: str | None) -> Iterator[exabgp.Speak
         if seen is not None and seen != hands.state.generation():
             raise Superseded
 
-    try:
-        with hands.pipe.locked() as channel:
-            yield exabgp.Speaker(channel, check)
-    except PipeBusy as busy:
-        check()
-        withdrawals = [prefix for prefix, wanted in want.items() if wanted is None]
-        for prefix in withdrawals:
-            hands.pipe.shout(exabgp.withdraw(prefix))
-        raise PipeBusy(busy.path, busy.waited, written=bool(withdrawals)) from None
+    with contextlib.ExitStack() as held:
+        try:
+            channel = held.enter_context(hands.pipe.locked())
+        except (PipeBusy, PipeMissing, PipeUnusable) as error:
+            check()
+            withdrawals = [prefix for prefix, wanted in want.items() if wanted is None]
+            waited = error.waited if isinstance(error, PipeBusy) else 0.0
+            for prefix in withdrawals:
+                hands.pipe.shout(exabgp.withdraw(prefix), waited)
+            if isinstance(error, PipeBusy):
+                error.written = bool(withdrawals)
+            raise
+        yield exabgp.Speaker(channel, check)

@@ -57,8 +57,10 @@ class _Commands(click.Group):
         except PgcastError as error:
             click.echo(f"pgcast: {error}", err=True)
             ctx.exit(error.exit_code)
-        except (click.ClickException, RuntimeError, OSError):
-            raise  # click's own ways out, and a stdout that was closed
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except BrokenPipeError:
+            raise  # whoever read stdout has had enough; click knows
         except Exception:
             click.echo(
                 f"{traceback.format_exc()}pgcast: a bug, please report it", err=True

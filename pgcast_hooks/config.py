@@ -63,8 +63,10 @@ MAX_BASE = (
     2**32 - 1
 )  # MED and LOCAL_PREF are four octets, RFC 4271 sections 4.3 and 5.1
 MIN_MED_BASE = 1000
+MAX_PIPE_SECONDS = 10.0  # twice this is less than a stop of Patroni may take (30 s)
+MAX_PORT = 65535
 URL = re.compile(
-    r"https?://(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?(/[^\s?#]*)?"
+    r"https?://(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:(?P<port>\d{1,5}))?(/[^\s?#]*)?"
 )
 
 
@@ -114,8 +116,10 @@ def parse(document: Any, problems: Sequence[str] = ()) -> Config:
     config = Config(
         exabgp=ExabgpSettings(
             pipe=reader.path(exabgp, "pipe", "exabgp", None),
-            timeout=reader.seconds(exabgp, "timeout", "exabgp", 2.0),
-            lock_timeout=reader.seconds(exabgp, "lock_timeout", "exabgp", 1.0),
+            timeout=reader.seconds(exabgp, "timeout", "exabgp", 2.0, MAX_PIPE_SECONDS),
+            lock_timeout=reader.seconds(
+                exabgp, "lock_timeout", "exabgp", 1.0, MAX_PIPE_SECONDS
+            ),
         ),
         callback=CallbackSettings(
             deadline=reader.seconds(callback, "deadline", "callback", 30.0),
@@ -230,7 +234,8 @@ def _endpoint(reader: Reader, value: Any, where: str) -> PatroniEndpoint:
         section, where, ("url", "timeout", "cafile", "certfile", "keyfile")
     )
     url = section.get("url")
-    if not isinstance(url, str) or not URL.fullmatch(url) or not url.isprintable():
+    match = URL.fullmatch(url) if isinstance(url, str) and url.isprintable() else None
+    if match is None or int(match["port"] or 0) > MAX_PORT:
         reader.wrong(
             f"{where}.url",
             f"{url!r} is not an http:// or https:// address such as http://127.0.0.1:8008",

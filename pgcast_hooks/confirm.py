@@ -16,6 +16,7 @@ from pgcast_hooks.errors import NotConfirmed, PgcastError, Superseded
 from pgcast_hooks.model import Cluster, Eligibility, Prefix, RibEntry, Route
 from pgcast_hooks.observe import observe, wanted
 
+LOOKS = 5  # how often it looks again because somebody acted meanwhile
 RETRY_EXABGP = 0.25  # seconds until the next try of an ExaBGP that failed
 
 
@@ -82,39 +83,67 @@ class _Attempt:
         self.withdrawn: set[Prefix] = set()
         self.reasons: dict[Prefix, str] = {}
         self.said: list[str] = []
+        self._announced: dict[Prefix, str] = {}
         self._hands = hands
         self._cluster = cluster
 
     def make(self, limit: float) -> None:
-        """One question for each role, within `limit` seconds, and one exchange for all
-        that follows from the answers."""
+        """One question for each role, within `limit` seconds, and all that follows.
+
+        What was announced is asked about once more: the answer may have aged while ExaBGP
+        was waited for, and what Patroni denies by now is withdrawn and pending again.
+        Raises Superseded only when others acted all the time.
+        """
+        for _ in range(LOOKS):
+            try:
+                announced = self._follow(self.pending, limit)
+                again = self._cluster.patroni.timeout
+                announced = self._follow(announced, again, keep=True)
+            except Superseded:
+                continue
+            self.said += [self._announced[route.prefix] for route in announced]
+            self.pending = [r for r in self.pending if r not in announced]
+            return
+        raise Superseded
+
+    def _follow(
+        self, routes: Sequence[Route], limit: float, keep: bool = False
+    ) -> list[Route]:
+        """Ask, and apply what follows; returns the routes that are announced after it.
+
+        `keep`: the routes stand, and only an answer against them changes that.
+        """
         seen = self._hands.state.generation()
-        roles = {route.role for route in self.pending}
         observations = {
             role: observe(self._cluster, role, self._hands.state, limit)
-            for role in roles
+            for role in {route.role for route in routes}
         }
-        want = {}
-        for route in self.pending:
+        want, announced = {}, []
+        for route in routes:
             observation = observations[route.role]
             if observation.eligibility is Eligibility.UNKNOWN:
                 cut_short = limit < self._cluster.patroni.timeout
-                if not cut_short or route.prefix not in self.reasons:
+                if keep:
+                    announced.append(route)
+                elif not cut_short or route.prefix not in self.reasons:
                     self.reasons[route.prefix] = observation.reason
                 continue
-            must, self.reasons[route.prefix] = wanted(route, observation)
-            if must or route.prefix not in self.withdrawn:
+            must, reason = wanted(route, observation)
+            if must:
+                announced.append(route)
+            if not (must and keep):
+                self.reasons[route.prefix] = reason
+            if (must and not keep) or (not must and route.prefix not in self.withdrawn):
                 want[route.prefix] = must
-        if not want:
-            return
-        entries = apply(self._hands, want, seen)
+        entries = apply(self._hands, want, seen) if want else ()
         for prefix, must in want.items():
             if must:
                 self.withdrawn.discard(prefix)
-                self.said.append(_announced(prefix, entries, self.reasons[prefix]))
+                reason = self.reasons[prefix]
+                self._announced[prefix] = _announced(prefix, entries, reason)
             else:
                 self.withdrawn.add(prefix)
-        self.pending = [route for route in self.pending if not want.get(route.prefix)]
+        return announced
 
 
 def _announced(prefix: Prefix, entries: Iterable[RibEntry], reason: str) -> str:

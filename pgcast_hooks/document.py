@@ -7,7 +7,6 @@ path of its key, and goes on.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
@@ -28,7 +27,11 @@ def read(path: str) -> tuple[Any, list[str]]:
                 return loader.get_single_data(), loader.duplicates
             finally:
                 loader.dispose()
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+        except OSError:
+            raise
+        except (
+            Exception
+        ) as error:  # of any kind: a tag's constructor raises what it likes
             raise ValueError(f"is not YAML: {' '.join(str(error).split())}") from error
 
 
@@ -67,18 +70,19 @@ class Reader:
         return None
 
     def seconds(
-        self, section: Mapping[str, Any], key: str, where: str, default: float
+        self,
+        section: Mapping[str, Any],
+        key: str,
+        where: str,
+        default: float,
+        most: float = MAX_SECONDS,
     ) -> float:
         value = section.get(key, default)
-        number = (
-            isinstance(value, (int, float))
-            and not isinstance(value, bool)
-            and math.isfinite(value)
-        )
-        if not number or not 0 < value <= MAX_SECONDS:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 < value <= most:
             self.wrong(
                 f"{where}.{key}",
-                f"{value!r} is not a number of seconds above 0 and up to {MAX_SECONDS:g}",
+                f"{str(value)[:40]!r} is not a number of seconds above 0 and up to {most:g}",
             )
             return default
         return float(value)

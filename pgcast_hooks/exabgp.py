@@ -2,26 +2,28 @@
 
 A conversation, `>` what pgcast writes and `<` what ExaBGP answers::
 
-    > show neighbor 0.0.0.0 summary
+    > show neighbor 0.0.0.0 summary        (three times)
     > announce route 192.0.2.10/32 next-hop self med 99993
     > show adj-rib out extensive
     > show neighbor 0.0.0.0 summary
     < Peer            AS        up/down state       |     #sent     #recvd
+    < done                                 (both three times)
     < done
-    < done
-    < neighbor 10.0.0.1 local-ip 10.0.0.11 local-as 65001 peer-as 65000 router-id 10.0.0.11 family-allowed in-open
-      ipv4 unicast 192.0.2.10/32 next-hop 10.0.0.11 med 99993        (one line; 4.2.21 says "next-hop self")
+    < neighbor 10.0.0.1 local-ip 10.0.0.11 local-as 65001 peer-as 65000
+      router-id 10.0.0.11 family-allowed in-open ipv4 unicast 192.0.2.10/32
+      next-hop 10.0.0.11 med 99993         (one line; 4.2.21 says "next-hop self")
     < done
     < Peer            AS        up/down state       |     #sent     #recvd
     < done
 
 Answers carry no name, and those that nobody read are kept for whoever reads next, so
 `done` alone proves nothing. The header of a neighbor summary (which matches no
-neighbor) is the **mark**: what stands between two marks is the answer to what was
-written between them. Unlike `version` or an unknown command, it keeps its place in the
-queue of commands. Marks work with `exabgp.api.ack=false` too, where there is no `done`.
-Marks that a killed pgcast left unread are counted (`Channel.unread_marks`); one that an
-interrupted `exabgpcli` left has too few `done` behind it to be taken for ours.
+neighbor) is the **mark**: what stands between the opening marks and the closing one is
+the answer to what was written between them. Unlike `version` or an unknown command, it
+keeps its place in the queue of commands. Marks work with `exabgp.api.ack=false` too,
+where there is no `done`. Marks that a killed pgcast left unread are counted
+(`Channel.unread_marks`); a summary that somebody asked for and did not read is not
+three in a row.
 
 `flush adj-rib out` and `clear adj-rib` are never sent: they end ExaBGP 4.2 when no
 neighbor is up.
@@ -40,6 +42,7 @@ from pgcast_hooks.model import Announcement, Prefix, RibEntry
 MARK = "show neighbor 0.0.0.0 summary"
 SHOW_ADJ_RIB_OUT = "show adj-rib out extensive"
 SHOW_VERSION = "version"
+OPENING = 3  # marks in a row; nobody else asks for so many summaries at once
 QUIET = (
     0.25  # seconds of silence after which an answer that may be due is taken as lost
 )
@@ -60,9 +63,11 @@ class Channel(Protocol):
 
     path: str
 
-    def send(self, lines: Sequence[str], marks: int) -> None:
-        """Write lines, of which `marks` are marks. Raises PipeMissing, PipeUnusable or
-        NoAnswer."""
+    def send(self, lines: Sequence[str], marks: int, check: Callable[[], None]) -> None:
+        """Write lines, of which `marks` are marks, with a `check` before each write.
+
+        Raises PipeMissing, PipeUnusable, NoAnswer, and what `check` raises.
+        """
 
     def receive(self, wait: float | None = None) -> str | None:
         """The next line of the answers; None after `wait` seconds, or at the deadline,
@@ -135,10 +140,13 @@ def route(line: str) -> RibEntry | None:
 
 
 class Speaker:
-    """Speaks with one ExaBGP, over a channel whose lock is held."""
+    """Speaks with one ExaBGP, over a channel whose lock is held.
+
+    `check` is called before commands are sent and after they were read back; it raises
+    where somebody has acted in the meantime.
+    """
 
     def __init__(self, channel: Channel, check: Callable[[], None]) -> None:
-        """`check` is called before commands are sent, and raises where they must not be."""
         self._channel = channel
         self._check = check
         self._version: str | None = None
@@ -151,29 +159,29 @@ class Speaker:
         Each command is one that is answered with `done` or `error` only, and is
         idempotent: after answers that nobody read it is sent twice, first at once, so
         that a withdrawal does not wait, then again to be verified. Raises NoAnswer,
-        UnexpectedAnswer, and what the channel raises.
+        UnexpectedAnswer, and what the channel and `check` raise.
         """
         commands = list(commands)
         if self._channel.unread_marks():
             self._settle(commands)
-        self._check()
-        asked = [MARK, *commands, SHOW_ADJ_RIB_OUT, MARK]
+        asked = [*[MARK] * OPENING, *commands, SHOW_ADJ_RIB_OUT, MARK]
         # The version is answered at once, before whatever was written with it.
-        self._channel.send([SHOW_VERSION, *asked] if ask_version else asked, marks=2)
+        asked = [SHOW_VERSION, *asked] if ask_version else asked
+        self._channel.send(asked, OPENING + 1, self._check)
         bracket = self._read_bracket(len(commands) + 2)
         self._channel.settled()
+        self._check()
         return Answer(tuple(bracket.entries), bracket.refused, self._version)
 
     def _settle(self, commands: Sequence[str]) -> None:
-        """Read every answer that an earlier process left behind, until what follows can
-        only be ours.
+        """Read what earlier processes left behind, until what follows can only be ours.
 
         With n marks unread, n + 1 are written; once n + 1 answers were seen one of them
         is ours, and the rest of ours follows without a pause.
         """
-        self._check()
         unread = self._channel.unread_marks()
-        self._channel.send([*commands, *[MARK] * (unread + 1)], marks=unread + 1)
+        marks = unread + 1
+        self._channel.send([*commands, *[MARK] * marks], marks, self._check)
         seen = 0
         while seen < 2 * unread + 1:
             line = self._channel.receive(QUIET if seen > unread else None)
@@ -185,27 +193,35 @@ class Speaker:
         self._channel.settled()
 
     def _read_bracket(self, answers: int) -> _Bracket:
-        """What stands between two marks with at least `answers` of `done` and `error`.
+        """What stands between our opening and our closing mark.
 
-        Or with none at all, where ExaBGP was told not to say them. With some but fewer,
-        the first mark was somebody else's, and the next one tells.
+        The opening is OPENING marks without a route between them, the closing the first
+        mark with at least `answers` of `done` and `error` since the one before it. Where
+        ExaBGP was told to say neither, a route or silence tells which mark was the last.
         """
-        bracket: _Bracket | None = None
+        marks = 0
+        acknowledged = False
+        bracket = closed = _Bracket()
         while True:
-            line = self._channel.receive()
+            silent = marks > OPENING and not acknowledged
+            line = self._channel.receive(QUIET if silent else None)
+            if line is None and silent:
+                return closed
             if line is None:
                 raise NoAnswer(self._channel.path, self._channel.waited(), taken=True)
             if _MARK_ANSWER.match(line):
-                if bracket and bracket.terminators == 0:
-                    return bracket
-                if bracket and bracket.terminators >= answers:
-                    self._channel.receive(QUIET)  # the `done` of the closing mark
-                    return bracket
-                bracket = _Bracket()
+                closed, bracket = bracket, _Bracket()
+                enough = closed.terminators >= answers
+                if marks >= OPENING and (enough if acknowledged else closed.entries):
+                    if acknowledged:
+                        self._channel.receive(QUIET)  # the `done` of the closing mark
+                    return closed
+                marks = 1 if closed.entries else marks + 1
             elif _VERSION_ANSWER.match(line):
                 self._version = line.split()[1]
-            elif bracket:
+            else:
                 bracket.add(line)
+                acknowledged |= marks > 0 and line in TERMINATORS
 
 
 class _Bracket:

@@ -74,11 +74,14 @@ def _get_plain(url: str, endpoint: PatroniEndpoint, timeout: float) -> RestAnswe
 
 
 def _get_tls(url: str, endpoint: PatroniEndpoint, timeout: float) -> RestAnswer:
+    import ssl
+
     import requests
 
     with requests.Session() as session:
         session.trust_env = False  # no proxy between a host and itself
-        session.verify = endpoint.cafile or True
+        system = ssl.get_default_verify_paths()
+        session.verify = endpoint.cafile or system.cafile or system.capath or True
         if endpoint.certfile and endpoint.keyfile:
             session.cert = (endpoint.certfile, endpoint.keyfile)
         elif endpoint.certfile:

@@ -89,16 +89,13 @@ class Pipe:
         finally:
             os.close(outgoing)  # frees the lock
 
-    def shout(self, line: str) -> None:
-        """Write one line without the lock and without waiting for an answer: for a
-        withdrawal that must not wait."""
-        _write(
-            self.path,
-            f"{line}\n".encode("ascii"),
-            lambda: None,
-            time.monotonic() + self._timeout,
-            self._timeout,
-        )
+    def shout(self, line: str, waited: float) -> None:
+        """Write one line without the lock and without waiting for an answer.
+
+        For a withdrawal that must not wait, after `waited` seconds for the lock.
+        """
+        deadline = time.monotonic() + max(RETRY, self._timeout - waited)
+        _write(self.path, f"{line}\n".encode("ascii"), lambda: None, deadline)
 
     def _acquire(self) -> int:
         """Open `.out`, its lock taken."""
@@ -135,23 +132,28 @@ class Conversation:
         with contextlib.suppress(OSError):
             fcntl.fcntl(outgoing, getattr(fcntl, "F_SETPIPE_SZ", 1031), PIPE_SIZE)
 
-    def send(self, lines: Sequence[str], marks: int) -> None:
-        """Write lines in pieces of at most PIPE_BUF bytes, reading what is answered
-        meanwhile.
+    def send(self, lines: Sequence[str], marks: int, check: Callable[[], None]) -> None:
+        """Write lines in pieces of at most PIPE_BUF bytes, reading what is answered.
 
-        Raises PipeMissing, PipeUnusable, or NoAnswer when ExaBGP does not empty the
-        pipe in time.
+        `check` is called right before each write. Raises PipeMissing, PipeUnusable, what
+        `check` raises, and NoAnswer when ExaBGP does not empty the pipe in time.
         """
+
+        def before() -> None:
+            self._drain()
+            check()
+
         unread = self._ledger.unread_marks()
         # Before the first byte: this process may be killed behind it.
         self._ledger.note_unread_marks(unread + marks)
-        for index, piece in enumerate(_pieces(lines)):
-            try:
-                _write(self.path, piece, self._drain, self._deadline, self._timeout)
-            except PipeMissing:
-                if index == 0:
-                    self._ledger.note_unread_marks(unread)
-                raise
+        written = False
+        try:
+            for piece in _pieces(lines):
+                _write(self.path, piece, before, self._deadline)
+                written = True
+        finally:
+            if not written:
+                self._ledger.note_unread_marks(unread)
 
     def receive(self, wait: float | None = None) -> str | None:
         """The next line answered; None after `wait` seconds, or at the conversation's
@@ -189,15 +191,17 @@ class Conversation:
 
 
 def _write(
-    path: str, piece: bytes, drain: Callable[[], None], deadline: float, timeout: float
+    path: str, piece: bytes, before: Callable[[], None], deadline: float
 ) -> None:
-    """Write a piece at once, as soon as somebody reads the FIFO and it has room."""
+    """Write a piece in one, as soon as somebody reads the FIFO and it has room."""
+    start = time.monotonic()
     opened = False
     while True:
         try:
             incoming = _open(path, os.O_WRONLY)
             opened = True
             try:
+                before()
                 os.write(incoming, piece)
                 return
             finally:
@@ -205,9 +209,9 @@ def _write(
         except (PipeMissing, BlockingIOError, BrokenPipeError):
             if time.monotonic() >= deadline:
                 if opened:
-                    raise NoAnswer(path, timeout, taken=False) from None
+                    waited = time.monotonic() - start
+                    raise NoAnswer(path, waited, taken=False) from None
                 raise PipeMissing(path) from None
-        drain()
         time.sleep(RETRY)
 
 

@@ -19,8 +19,10 @@ never an exception: it must not keep a withdrawal from being written.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import time
 
 from pgcast_hooks.errors import AlreadyRunning
@@ -52,15 +54,19 @@ class State:
         self._write(GENERATION, os.urandom(8).hex())
 
     def unread_marks(self) -> int:
-        """How many marks' answers may still come out of the pipe."""
+        """How many marks' answers may still come out of the pipe.
+
+        A count that could not have been written is none to rely on.
+        """
         record = self._read(UNREAD_MARKS)
-        if record is None:
-            return UNKNOWN_MARKS
         try:
-            count = int(record)
+            count = int(record if record is not None else UNKNOWN_MARKS)
         except ValueError:
-            return UNKNOWN_MARKS
-        return min(count, MANY_MARKS) if count >= 0 else UNKNOWN_MARKS
+            count = UNKNOWN_MARKS
+        self.note_unread_marks(count)
+        if self.trouble or count < 0:
+            return max(count, UNKNOWN_MARKS)
+        return min(count, MANY_MARKS)
 
     def note_unread_marks(self, count: int) -> None:
         """Record `count`; cut off at what is plausible, so that a hung ExaBGP does not
@@ -89,10 +95,7 @@ class State:
         """
         path = os.path.join(self._directory, RECONCILER)
         try:
-            try:
-                file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            except FileNotFoundError:
-                file = self._create(path)
+            file = self._open(RECONCILER, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             self._note(RECONCILER, error)
             return
@@ -105,21 +108,20 @@ class State:
 
     def _read(self, name: str) -> str | None:
         try:
-            with open(os.path.join(self._directory, name), "rb", buffering=0) as file:
-                return file.read(RECORD).decode("ascii", "replace").strip()
+            file = self._open(name, os.O_RDONLY)
         except FileNotFoundError:
             return "0"
         except OSError as error:
             self._note(name, error)
             return None
+        try:
+            return os.read(file, RECORD).decode("ascii", "replace").strip()
+        finally:
+            os.close(file)
 
     def _write(self, name: str, record: str) -> None:
-        path = os.path.join(self._directory, name)
         try:
-            try:
-                file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                file = self._create(path)
+            file = self._open(name, os.O_WRONLY | os.O_CREAT)
             try:
                 os.pwrite(file, record.encode("ascii"), 0)
             finally:
@@ -127,13 +129,23 @@ class State:
         except OSError as error:
             self._note(name, error)
 
-    def _create(self, path: str) -> int:
-        """Make a file that belongs to the directory's owner, so that root's first run
-        does not lock the others out."""
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o660)
-        if os.geteuid() == 0:
+    def _open(self, name: str, flags: int) -> int:
+        """Open a record: a file of the directory's own, whoever may have put what there.
+
+        Root, whose first run must not lock Patroni's user out, gives it to the directory's
+        owner; so it follows no link, and takes nothing but a plain file with one name.
+        """
+        path = os.path.join(self._directory, name)
+        flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        file = os.open(path, flags, 0o660)
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            os.close(file)
+            raise OSError(errno.EINVAL, "Not a plain file", path)
+        if flags & os.O_CREAT and os.geteuid() == 0:
             owner = os.stat(self._directory)
-            os.fchown(file, owner.st_uid, owner.st_gid)
+            if found.st_uid != owner.st_uid:
+                os.fchown(file, owner.st_uid, owner.st_gid)
         return file
 
     def _note(self, name: str, error: OSError) -> None:

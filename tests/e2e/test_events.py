@@ -113,6 +113,7 @@ def test_callbacks_killed_halfway(lab: Lab) -> None:
         assert switchover.wait(30) == 0
         lab.wait_for(lab.leader, 30, "leader")
         print("killed", killed)
+        assert killed > 0
         lab.patronictl("reload", "main", "--force")
         lab.wait_healthy(60)
         lab.wait_for(

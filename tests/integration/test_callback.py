@@ -42,7 +42,7 @@ def test_an_earned_route_is_announced_with_its_fence(
         ": 192.0.2.10/32 is announced to 10.9.0.2 with MED 99993: primary on timeline 7"
     )
     bird.wait_table(ANNOUNCED)
-    assert patroni.paths == ["/primary"]
+    assert patroni.paths == ["/primary"] * 2  # before, and once more after
 
 
 @pytest.mark.parametrize(
@@ -221,6 +221,30 @@ def test_a_withdrawal_during_the_question_wins(
 
 
 @pytest.mark.any_version
+def test_a_withdrawal_during_the_question_wins_without_a_state_directory(
+    exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast
+) -> None:
+    """Nobody can tell that somebody acted: what was announced is asked about once more."""
+    pgcast.state.rmdir()
+    asked, answer_now = threading.Event(), threading.Event()
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        asked.set()
+        answer_now.wait(30)
+        PRIMARY(handler)
+
+    patroni.will_say([slow, says(200, body(state="stopping"))])
+    pgcast.document["clusters"]["main"]["patroni"]["timeout"] = 30
+    process = pgcast.start("callback", "on_role_change", "primary", "main")
+    assert asked.wait(30)
+    assert pgcast.callback("before_stop", "-", "main")[0] == 0
+    answer_now.set()
+    assert "state stopping" in process.communicate(timeout=30)[1]
+    assert process.returncode == 75
+    bird.wait_table({})
+
+
+@pytest.mark.any_version
 @pytest.mark.parametrize(
     ("reply", "said", "table"),
     [
@@ -248,7 +272,9 @@ def test_on_reload_looks_once(
     assert code == 0
     assert said in line
     bird.wait_table(table)
-    assert patroni.paths == ["/primary"]
+    assert len(patroni.paths) == 1 + (
+        " announced to " in line
+    )  # and once more after that
 
 
 @pytest.mark.any_version

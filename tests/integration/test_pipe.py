@@ -36,15 +36,17 @@ def test_exchanges_that_nobody_read(exabgp: Exabgp, bird: Bird, pgcast: Pgcast) 
     """pgcast was killed three times between writing and reading: old routes are no verdict."""
     pgcast.announce()
     for _ in range(3):
-        exabgp.write(MARK, "withdraw route 192.0.2.10/32", SHOW_ADJ_RIB_OUT, MARK)
-    (pgcast.state / "unread-marks").write_text(f"{6:<16}")
+        exabgp.write(
+            MARK, MARK, MARK, "withdraw route 192.0.2.10/32", SHOW_ADJ_RIB_OUT, MARK
+        )
+    (pgcast.state / "unread-marks").write_text(f"{12:<16}")
     pgcast.announce()
     bird.wait_table(ANNOUNCED)
     for _ in range(2):
         exabgp.write(
             MARK, "announce route 192.0.2.10/32 next-hop self", SHOW_ADJ_RIB_OUT, MARK
         )
-    (pgcast.state / "unread-marks").write_text(f"{4:<16}")
+    (pgcast.state / "unread-marks").write_text(f"{8:<16}")
     assert pgcast.withdraw() == WITHDREW
     bird.wait_table({})
     assert (pgcast.state / "unread-marks").read_text().strip() == "0"
@@ -82,7 +84,7 @@ def test_a_reload(exabgp: Exabgp, bird: Bird, pgcast: Pgcast) -> None:
 
 def test_a_large_adj_rib_out(exabgp: Exabgp, bird: Bird, pgcast: Pgcast) -> None:
     """Far more than the 64 KiB of a pipe is read back, and the route found in it."""
-    pgcast.document["exabgp"]["timeout"] = 20
+    pgcast.document["exabgp"]["timeout"] = 10
     others = [f"10.{n // 256}.{n % 256}.0/24" for n in range(1500)]
     for start in range(0, len(others), 50):
         exabgp.write(

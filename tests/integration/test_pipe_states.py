@@ -13,6 +13,7 @@ import pytest
 from pgcast_hooks.pipe import locate
 from tests.integration.bird import Bird
 from tests.integration.exabgp import DIRECTORY, PIPE, VERSIONS, Exabgp, make_pipe
+from tests.integration.patroni import FakePatroni, body, says
 from tests.integration.pgcast import Pgcast
 from tests.integration.waiting import until
 
@@ -52,6 +53,43 @@ def test_a_restart_of_exabgp_during_the_callback(
     bird.wait_table({})
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_withdrawal_while_another_waits_for_exabgp(
+    version: str, tmp_path: Path, bird: Bird, patroni: FakePatroni, pgcast: Pgcast
+) -> None:
+    """ExaBGP restarts: an announcement waits for it with the lock, before_stop cannot wait as long.
+
+    Which of the two reaches ExaBGP first is chance; what stands in the end is not.
+    """
+    make_pipe()
+    pgcast.document["exabgp"]["timeout"] = 10
+    pgcast.document["callback"]["deadline"] = 3
+    announcing = pgcast.start("callback", "on_role_change", "primary", "main")
+    until(lambda: _held(f"{PIPE}.out"), "the lock")
+    patroni.will_say([says(200, body(state="stopping"))])
+    generation = (pgcast.state / "generation").read_text()
+    stopping = pgcast.start("callback", "before_stop", "-", "main")
+    until(
+        lambda: (pgcast.state / "generation").read_text() != generation, "before_stop"
+    )
+    with Exabgp(version, tmp_path):
+        for process in (announcing, stopping):
+            process.communicate(timeout=60)
+        assert announcing.returncode == 75
+        bird.wait_established()
+        bird.wait_table({})
+
+
+def _held(path: str) -> bool:
+    """Whether somebody holds the lock."""
+    with open(path, "rb+", buffering=0) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 # From here on: what no real ExaBGP can be made to do. The FIFOs are real.
 
 
@@ -81,7 +119,7 @@ def test_no_pipe(pgcast: Pgcast) -> None:
         (DIRECTORY / name).unlink(missing_ok=True)
     code, said = pgcast.withdraw()
     assert code == 69
-    assert f"ExaBGP is not reading {PIPE}.out" in said
+    assert f"ExaBGP is not reading {PIPE}.in" in said
 
 
 def test_a_reader_that_never_drains(reader: int, pgcast: Pgcast) -> None:
@@ -110,7 +148,7 @@ def test_an_answer_cut_in_the_middle(reader: int, pgcast: Pgcast) -> None:
     _, said = process.communicate(timeout=30)
     assert process.returncode == 69
     assert "did not answer them all" in said
-    assert (pgcast.state / "unread-marks").read_text().strip() == "2"
+    assert (pgcast.state / "unread-marks").read_text().strip() == "4"
 
 
 def _read(descriptor: int) -> bytes:
@@ -138,7 +176,7 @@ def test_the_lock_is_held_by_another(reader: int, pgcast: Pgcast) -> None:
 def test_a_pipe_made_anew_while_waiting_for_its_lock(pgcast: Pgcast) -> None:
     """systemd makes /run/exabgp anew at each start: the lock of the old pipe is worth nothing."""
     make_pipe()
-    pgcast.document["exabgp"]["lock_timeout"] = 60
+    pgcast.document["exabgp"]["lock_timeout"] = 10
     with open(f"{PIPE}.out", "rb+", buffering=0) as old:
         fcntl.flock(old, fcntl.LOCK_EX)
         process = pgcast.start("callback", "on_stop", "primary", "main")
@@ -152,7 +190,7 @@ def test_a_pipe_made_anew_while_waiting_for_its_lock(pgcast: Pgcast) -> None:
             b"Peer            AS        up/down state       |     #sent     #recvd\n"
         )
         answers = os.open(f"{PIPE}.out", os.O_WRONLY)
-        os.write(answers, header + b"done\n" * 3 + header + b"done\n")
+        os.write(answers, (header + b"done\n") * 3 + b"done\n" * 2 + header + b"done\n")
         os.close(answers)
         assert process.wait(30) == 0
     finally:
@@ -200,7 +238,7 @@ def test_a_pipe_that_this_user_cannot_use(
     code, said = pgcast.callback("on_stop", "primary", "main", uid=65534)
     DIRECTORY.chmod(0o755)
     assert code == 78
-    assert f"{PIPE}.out cannot be used: Permission denied{cure}" in said
+    assert f"{PIPE}.in cannot be used: Permission denied{cure}" in said
 
 
 def test_the_pipe_is_found_where_exabgp_looks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,11 @@ def main() -> int:
     parser.add_argument(
         "--no-reconciler", action="store_true", help="soak with callbacks alone"
     )
+    parser.add_argument(
+        "--asynchronous",
+        action="store_true",
+        help="soak without synchronous_mode: acknowledged writes may be lost",
+    )
     args = parser.parse_args()
     if os.getuid() != 0:
         parser.error("the lab makes hosts of namespaces: run it as root")
@@ -72,7 +77,8 @@ def main() -> int:
         elif args.command == "soak":
             seed = random.randrange(1 << 32) if args.seed is None else args.seed
             reconciler = not args.no_reconciler and args.callback is None
-            return 0 if soak(lab, args.faults, seed, reconciler) else 1
+            synchronous = not args.asynchronous
+            return 0 if soak(lab, args.faults, seed, reconciler, synchronous) else 1
         else:
             demo(lab)
     except KeyboardInterrupt:

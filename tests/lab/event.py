@@ -27,7 +27,7 @@ class Event:
     writable: float
     """When PostgreSQL on the new leader took writes, seen from its own host."""
     arrival: float
-    """When the router's route came to the new leader, to stay."""
+    """When the router's route first came to the new leader."""
     served: float
     """When the first write through the VIP was acknowledged by the new leader."""
     changes: list[RouteChange]

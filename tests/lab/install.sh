@@ -7,6 +7,7 @@
 # python3: what runs as postgres or exabgp cannot enter root's home, where another python3 or
 # this checkout may lie.
 set -euo pipefail
+umask 022
 
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cache=${PGCAST_LAB_CACHE:-/var/cache/pgcast}

@@ -124,7 +124,7 @@ class Invariants(Watch):
         ]
 
 
-def trouble(lab: Lab, checks: Invariants) -> str | None:
+def trouble(lab: Lab, checks: Invariants, synchronous: bool) -> str | None:
     """What is not yet as it was before a fault; None when all is well."""
     problem = lab.unhealthy()
     if problem:
@@ -133,7 +133,7 @@ def trouble(lab: Lab, checks: Invariants) -> str | None:
     paths = sorted(path.member for path in lab.bird_paths())
     if paths != [leader]:
         return f"the router has paths from {paths}, the leader is {leader}"
-    if not any(m.role == "sync_standby" for m in lab.cluster()):
+    if synchronous and not any(m.role == "sync_standby" for m in lab.cluster()):
         return "no synchronous standby"
     last = checks.last
     if last is None or last.end < time.time() - 1 or last.member != leader:

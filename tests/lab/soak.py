@@ -7,9 +7,8 @@ running it with a callback that only echoes.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import random
-import statistics
+import subprocess
 import threading
 import time
 
@@ -17,69 +16,78 @@ from .faults import FAULTS, Scene, kinds
 from .host import LabError
 from .invariants import CONVERGENCE, Invariants, Violation, trouble
 from .lab import Lab
+from .report import Result, head, line, print_violations, table
+from .services import Service
 from .watch import RouteWatch, Writer
 
 BOUND = 90.0
 """Seconds for all to be well again after a fault was undone."""
+SLOW = 20.0
+"""Seconds after which it is told what all had to wait for."""
 STEADY = 2.0
 """Seconds for which all must have been well."""
-ROW = "{:>4}  {:>7}  {:34}  {:6}  {:>8}  {:>9}  {:>10}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What a fault did. Times in seconds."""
-
-    fault: str
-    outage: float
-    healthy: float | None
-    """From the undoing; None: not within the bound."""
-    violations: list[Violation]
-    note: str
 
 
 class Soak:
     """`run()` returns whether nothing was violated."""
 
-    def __init__(self, lab: Lab, faults: int, seed: int, reconciler: bool) -> None:
+    def __init__(
+        self, lab: Lab, faults: int, seed: int, reconciler: bool, synchronous: bool
+    ) -> None:
         self.lab = lab
         self.seed = seed
         self.reconciler = reconciler
+        self.synchronous = synchronous
         # Drawn at once: what happens does not change what comes next.
         self.plan = random.Random(seed).choices(kinds(reconciler), k=faults)
         self.results: list[Result] = []
         self.late: list[Violation] = []
         self.acknowledged = 0
+        self._last = ""
 
     def run(self) -> bool:
         began = time.time()
         print(
             f"seed {self.seed}, {len(self.plan)} faults, reconcilers"
-            f" {'on' if self.reconciler else 'off'}, ExaBGP {self.lab.exabgp_version},"
+            f" {'on' if self.reconciler else 'off'}, replication"
+            f" {'' if self.synchronous else 'a'}synchronous, ExaBGP {self.lab.exabgp_version},"
             f" callback {self.lab.callback or 'of pgcast'}",
             flush=True,
         )
         with self.lab:
-            self._synchronous()
+            if self.synchronous:
+                self._replicate_synchronously()
             if self.reconciler:
                 self.lab.reconcile(True)
             routes, writer = RouteWatch(self.lab), Writer(self.lab)
             checks = Invariants(writer, routes)
             with routes, checks, writer:
-                self._converge(checks)
+                problem, _ = self._converge(checks)
+                if problem:
+                    raise LabError(f"no healthy cluster to begin with: {problem}")
                 self._all(checks)
             self.acknowledged = len(checks.acknowledged)
             self._end(checks)
-        self._table(time.time() - began)
+        table(self.results, BOUND)
+        total = sum(len(r.violations) for r in self.results) + len(self.late)
+        print(
+            f"\nseed {self.seed}: {len(self.results)} of {len(self.plan)} faults in"
+            f" {(time.time() - began) / 60:.0f} min"
+            f" ({sum('not as planned' in r.note for r in self.results)} not as planned),"
+            f" {self.acknowledged} acknowledged writes, {total} violations"
+            f" ({len(self.late)} found at the end)",
+            flush=True,
+        )
         return not self.late and not any(r.violations for r in self.results)
 
-    def _synchronous(self) -> None:
+    def _replicate_synchronously(self) -> None:
         """No acknowledged write may be lost from now on."""
         lab = self.lab
         lab.patronictl("edit-config", "main", "--force", "-s", "synchronous_mode=true")
         lab.wait_for(
             lambda: (
-                lab.sql("SHOW synchronous_standby_names", check=False) != "done"
+                lab.sql("SHOW synchronous_standby_names", check=False)
+                not in (None, "done")
                 and any(m.role == "sync_standby" for m in lab.cluster())
             ),
             60,
@@ -87,17 +95,14 @@ class Soak:
         )
 
     def _all(self, checks: Invariants) -> None:
-        print(
-            ROW.format("#", "at", "fault", "member", "outage", "healthy", "violations"),
-            flush=True,
-        )
+        head()
         began = time.time()
         with contextlib.suppress(KeyboardInterrupt):
             for number, name in enumerate(self.plan, 1):
                 at = time.time() - began
                 member, result = self._one(checks, number, name)
                 self.results.append(result)
-                self._print(number, at, member, result)
+                line(number, at, member, result)
                 if result.healthy is None and not self._rescue(checks):
                     print("the cluster is beyond repair: this run ends here")
                     break
@@ -114,7 +119,7 @@ class Soak:
         since = time.time()
         try:
             FAULTS[name](scene)
-        except LabError as error:
+        except (LabError, OSError, subprocess.SubprocessError) as error:
             note = f"not as planned: {error}"
         lab.mend()
         undone = time.time()
@@ -122,10 +127,13 @@ class Soak:
         outage = checks.outage(since)
         violations = checks.take()
         if problem:
-            detail = f"after {BOUND:.0f} s: {problem}\n{lab.logs(30)}"
+            detail = f"after {BOUND:.0f} s: {problem}"
             violations.append(Violation(time.time(), CONVERGENCE, detail))
+        elif healthy - undone > SLOW:
+            note += f"; at last: {self._last}"
         seconds = None if problem else healthy - undone
-        return scene.member, Result(name, outage, seconds, violations, note)
+        logs = lab.logs() if violations else ""
+        return scene.member, Result(name, outage, seconds, violations, note, logs)
 
     def _converge(self, checks: Invariants) -> tuple[str | None, float]:
         """Wait until all has been well for a while: what is not, and since when all is."""
@@ -135,12 +143,18 @@ class Soak:
         while True:
             self._supervise()
             try:
-                problem = trouble(self.lab, checks)
-            except (LabError, OSError, LookupError) as error:
+                problem = trouble(self.lab, checks, self.synchronous)
+            except (
+                LabError,
+                OSError,
+                LookupError,
+                subprocess.SubprocessError,
+            ) as error:
                 problem = f"{type(error).__name__}: {error}"
             now = time.time()
             if problem:
                 well = None
+                self._last = problem
             elif well is None:
                 well = now
             elif now - well >= STEADY:
@@ -152,9 +166,11 @@ class Soak:
     def _supervise(self) -> None:
         """Start again what ended, as systemd does."""
         lab = self.lab
-        groups = [lab.exabgp, lab.patroni] + [lab.reconciler] * self.reconciler
-        for services in groups:
-            for name, service in services.items():
+        for name in lab.members:
+            services: list[Service] = [lab.exabgp[name], lab.patroni[name]]
+            if self.reconciler:
+                services.append(lab.reconciler[name])
+            for service in services:
                 if lab.hosts[name].running and not service.running:
                     service.start()
 
@@ -172,57 +188,7 @@ class Soak:
         self.late += checks.take() + checks.missing(self.lab)
         print_violations(self.late)
 
-    def _print(self, number: int, at: float, member: str, result: Result) -> None:
-        healthy = "never" if result.healthy is None else f"{result.healthy:.1f} s"
-        outage = f"{result.outage:.2f} s"
-        count = len(result.violations)
-        print(
-            ROW.format(
-                number, f"{at:.0f} s", result.fault, member, outage, healthy, count
-            )
-            + (f"  ({result.note})" if result.note else "")
-        )
-        print_violations(result.violations)
 
-    def _table(self, seconds: float) -> None:
-        row = "{:34}  {:>5}  {:>13}  {:>10}  {:>12}  {:>10}"
-        head = ("fault", "count", "median outage", "max outage", "max healthy")
-        print("\n" + row.format(*head, "violations"))
-        for name in FAULTS:
-            found = [r for r in self.results if r.fault == name]
-            if not found:
-                continue
-            outages = [r.outage for r in found]
-            healthy = [BOUND if r.healthy is None else r.healthy for r in found]
-            cells = [
-                f"{value:.2f} s"
-                for value in (statistics.median(outages), max(outages), max(healthy))
-            ]
-            violations = sum(len(r.violations) for r in found)
-            print(row.format(name, len(found), *cells, violations))
-        total = sum(len(r.violations) for r in self.results) + len(self.late)
-        unplanned = sum(bool(r.note) for r in self.results)
-        print(
-            f"\nseed {self.seed}: {len(self.results)} of {len(self.plan)} faults in"
-            f" {seconds / 60:.0f} min ({unplanned} not as planned),"
-            f" {self.acknowledged} acknowledged writes, {total} violations"
-            f" ({len(self.late)} found at the end)",
-            flush=True,
-        )
-
-
-def print_violations(violations: list[Violation]) -> None:
-    """Each rule's first one in full, of the others the number."""
-    for rule in dict.fromkeys(v.rule for v in violations):
-        found = [v for v in violations if v.rule == rule]
-        first = found[0]
-        clock = time.strftime("%H:%M:%S", time.localtime(first.time))
-        clock += f"{first.time % 1:.3f}"[1:]
-        print(f"      VIOLATION {rule}, {len(found)} times, first {clock}:")
-        print("        " + first.detail.replace("\n", "\n        "))
-    print(end="", flush=True)
-
-
-def soak(lab: Lab, faults: int, seed: int, reconciler: bool) -> bool:
+def soak(lab: Lab, faults: int, seed: int, reconciler: bool, synchronous: bool) -> bool:
     """Run one; whether nothing was violated."""
-    return Soak(lab, faults, seed, reconciler).run()
+    return Soak(lab, faults, seed, reconciler, synchronous).run()

@@ -121,11 +121,11 @@ class RouteWatch(Watch):
         return [change for change in self.changes if change.time >= moment]
 
     def arrival(self, member: str, since: float) -> float | None:
-        """When the route came to this member alone, for good: the last time after `since`."""
+        """When the route first came to this member alone; None if it did not stay."""
         changes = self.since(since)
-        if changes and changes[-1].member == member:
-            return changes[-1].time
-        return None
+        if not changes or changes[-1].member != member:
+            return None
+        return next(change.time for change in changes if change.member == member)
 
 
 def parse_route_change(line: str, prefix: str = VIP) -> RouteChange | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
 import time
 from typing import Any
@@ -68,6 +69,8 @@ def main() -> None:
         "--most", type=int, default=60, help="attempts under way at once"
     )
     args = parser.parse_args()
+    # It warns of every query that is given up.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     asyncio.run(keep_writing(args.dsn, args.interval, args.timeout, args.most))
 
 

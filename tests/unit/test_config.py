@@ -95,6 +95,15 @@ def test_defaults() -> None:
         (changed(*ROUTE, "fence", value={"base": 2**32}), "is not a whole number from"),
         (changed(*ROUTE, "fence", value={"base": True}), "True is not a whole number"),
         (changed(*ROUTE, "fence", value={"base": 10}), "at least 1000"),
+        (changed("exabgp", value={"timeout": 11}), "up to 10"),
+        (
+            changed("callback", value={"deadline": 10**400}),
+            "is not a number of seconds",
+        ),
+        (
+            changed("clusters", "main", "patroni", value="http://a:99999"),
+            "is not an http",
+        ),
         (changed(*ROUTE, "prefix", value="0.0.0.0/0"), "is the default route"),
         (changed(*ROUTE, "next_hop", value="2001:db8::1"), "is not an IPv4 address"),
         (
@@ -136,7 +145,7 @@ def test_defaults() -> None:
         (changed("exabgp", value={"pipe": "/run/\x1b[2J"}), "is not an absolute path"),
         (
             changed("exabgp", value={"timeout": 0}),
-            "exabgp.timeout: 0 is not a number of",
+            "exabgp.timeout: '0' is not a number of",
         ),
         (
             changed("exabgp", value={"timeout": "2s"}),
@@ -144,11 +153,11 @@ def test_defaults() -> None:
         ),
         (
             changed("callback", value={"deadline": float("nan")}),
-            "nan is not a number of",
+            "'nan' is not a number of",
         ),
         (
             changed("callback", value={"deadline": True}),
-            "True is not a number of seconds",
+            "'True' is not a number of seconds",
         ),
     ],
 )
@@ -197,6 +206,9 @@ def test_a_scope_named_twice_is_refused(tmp_path: Path) -> None:
         b"\xff\xfe\x00",
         b"!!python/object:os.system {}",
         b"a: 2026-99-99",
+        b"a: !!int ''",
+        b"a: !!bool x",
+        b"a: !!timestamp x",
         b"[" * 5000,
     ],
 )

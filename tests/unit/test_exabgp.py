@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 from collections import deque
 from collections.abc import Sequence
+from typing import Callable
 
 import pytest
 from hypothesis import given
@@ -110,8 +111,12 @@ class Exabgp:
         self.unread = unread
         self.ack = ack
         self.swallowed = ""
+        self.silent = False
 
-    def send(self, lines: Sequence[str], marks: int) -> None:
+    def send(
+        self, lines: Sequence[str], marks: int, check: Callable[[], None] = lambda: None
+    ) -> None:
+        check()
         assert marks == lines.count(exabgp.MARK)
         self.unread += marks
         self.written += lines
@@ -120,7 +125,7 @@ class Exabgp:
                 self._obey(line)
 
     def receive(self, wait: float | None = None) -> str | None:
-        return self.answers.popleft() if self.answers else None
+        return self.answers.popleft() if self.answers and not self.silent else None
 
     def unread_marks(self) -> int:
         return self.unread
@@ -164,7 +169,8 @@ def left_behind(command: str) -> list[str]:
     other.rib = {
         "192.0.2.10/32": f"{NAME} ipv4 unicast 192.0.2.10/32 next-hop self med 1"
     }
-    other.send([exabgp.MARK, command, exabgp.SHOW_ADJ_RIB_OUT, exabgp.MARK], 2)
+    marks = [exabgp.MARK] * exabgp.OPENING
+    other.send([*marks, command, exabgp.SHOW_ADJ_RIB_OUT, exabgp.MARK], len(marks) + 1)
     return list(other.answers)
 
 
@@ -204,28 +210,45 @@ def test_the_version() -> None:
 def test_silence_is_an_error() -> None:
     """Without answers there is no verdict."""
     peer = Exabgp()
-    peer.send = lambda lines, marks: None  # type: ignore[method-assign]
+    peer.silent = True
     with pytest.raises(NoAnswer, match="did not answer them all"):
         speaker(peer).exchange([WITHDRAW])
 
 
 def test_a_withdrawal_does_not_wait_for_old_answers() -> None:
     """With answers unread, the command goes out before they are read."""
-    peer = Exabgp(left_behind(ANNOUNCE), unread=2)
+    peer = Exabgp(left_behind(ANNOUNCE), unread=4)
     speaker(peer).exchange([WITHDRAW])
     assert peer.written[0] == WITHDRAW
 
 
-def test_what_an_interrupted_exabgpcli_left() -> None:
-    """An operator pressed Ctrl-C: a mark that is not ours, and its `done`."""
+@pytest.mark.parametrize("version", [True, False])
+def test_a_summary_that_somebody_did_not_read(version: bool) -> None:
+    """Ctrl-C in exabgpcli, an echo into the pipe: a mark that is not ours, and what followed it."""
     row = "10.0.0.1        65000     0:10:00 established           1          0"
-    for kept in (
-        [HEADER, "done"],
-        [HEADER, row, "done"],
-        [HEADER, row, "done", "done"],
-    ):
-        answer = speaker(Exabgp(kept)).exchange([ANNOUNCE])
-        assert [entry.med for entry in answer.adj_rib_out] == [990]
+    for rest in ([], [row], [row, "done"], ["done"] * 4, ["error", "done", "done"]):
+        for kept in ([HEADER, *rest], [HEADER, "done", HEADER, *rest]):
+            peer = Exabgp(kept)
+            assert len(speaker(peer).exchange([ANNOUNCE], version).adj_rib_out) == 1
+            peer = Exabgp(kept)
+            peer.rib = {
+                "192.0.2.10/32": f"{NAME} ipv4 unicast 192.0.2.10/32 next-hop self"
+            }
+            assert len(speaker(peer).exchange((), version).adj_rib_out) == 1
+
+
+def test_a_check_after_the_read_back() -> None:
+    """Whoever acted while ExaBGP was waited for is noticed."""
+    peer = Exabgp()
+    moments = iter([None, PermissionError])
+
+    def check() -> None:
+        if next(moments):
+            raise PermissionError
+
+    with pytest.raises(PermissionError):
+        exabgp.Speaker(peer, check).exchange([ANNOUNCE])
+    assert peer.unread == 0
 
 
 noise = st.sampled_from(
@@ -260,7 +283,7 @@ def test_old_answers_never_make_a_verdict(
     lines = kept + lines[cut:]
     if not ack:
         lines = [line for line in lines if line not in ("done", "error")]
-    peer = Exabgp(lines, unread=2 * len(killed), ack=ack)
+    peer = Exabgp(lines, unread=4 * len(killed), ack=ack)
     answer = speaker(peer).exchange([command])
     assert [entry.med for entry in answer.adj_rib_out] == (
         [990] if command == ANNOUNCE else []

@@ -23,6 +23,7 @@ from pgcast_hooks.reconcile import reconcile
 from tests.unit.test_exabgp import Exabgp
 
 PREEMPTIONS = 2
+SLOW = ("reader", "receive")
 CONFIG = config.parse(
     {
         "callback": {"deadline": 0.000001},
@@ -169,7 +170,7 @@ class World:
         me = self.current
         while self._locks and self._holder:
             # Only ExaBGP takes longer than others wait for the lock, no step of ours does.
-            if self._holder.at == "receive":
+            if self._holder.at in SLOW:
                 raise PipeBusy(self.path, 1.0)
             self._step("lock")
         self._holder = me
@@ -182,11 +183,13 @@ class World:
         if self._holder is actor:
             self._holder = None
 
-    def shout(self, line: str) -> None:
+    def shout(self, line: str, waited: float) -> None:
         self._step("shout")
         self.exabgp.send([line], 0)
 
-    def send(self, lines: Sequence[str], marks: int) -> None:
+    def send(self, lines: Sequence[str], marks: int, check: Callable[[], None]) -> None:
+        self._step("reader")  # for as long as nobody reads the pipe
+        check()
         self._step("send")
         self.exabgp.send(lines, marks)
         self._step("receive")
@@ -216,7 +219,7 @@ class World:
     def waits_for(self, actor: Actor) -> Actor | None:
         """Who must go on before this one can: the holder of the lock, if it will free it."""
         holder = self._holder if self._locks and actor.at == "lock" else None
-        return holder if holder and holder.at != "receive" else None
+        return holder if holder and holder.at not in SLOW else None
 
     def announced(self) -> bool:
         return bool(self.exabgp.rib)

@@ -3,7 +3,10 @@ missing."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from pgcast_hooks.state import MANY_MARKS, UNKNOWN_MARKS, State
 
@@ -63,3 +66,37 @@ def test_a_missing_directory_is_trouble(tmp_path: Path) -> None:
     assert state.trouble is None
     state.raise_generation()
     assert "missing/generation cannot be used: No such file" in str(state.trouble)
+
+
+def test_a_count_that_cannot_be_written_is_not_relied_on(tmp_path: Path) -> None:
+    """A directory that is gone, or became read-only with a zero in it, knows nothing."""
+    assert State(str(tmp_path / "missing")).unread_marks() == UNKNOWN_MARKS
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "fifo", "directory"])
+def test_root_is_not_led_to_other_files(tmp_path: Path, kind: str) -> None:
+    """Patroni's user owns the directory: what it puts there must not be written through."""
+    other = tmp_path / "other"
+    other.write_text("precious")
+    directory = tmp_path / "state"
+    directory.mkdir()
+    place = directory / "generation"
+    if kind == "link":
+        place.symlink_to(other)
+    elif kind == "hard link":
+        place.hardlink_to(other)
+    elif kind == "fifo":
+        os.mkfifo(place)
+    else:
+        place.mkdir()
+    state = State(str(directory))
+    state.raise_generation()
+    assert "state file" in str(state.trouble)
+    assert other.read_text() == "precious"
+
+
+def test_a_link_to_nothing_makes_no_file(tmp_path: Path) -> None:
+    """Nor is one created, and given away, where a link points."""
+    (tmp_path / "generation").symlink_to(tmp_path / "elsewhere")
+    State(str(tmp_path)).raise_generation()
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,9 +1,11 @@
 """Callbacks, before_stop, the reconciler and Patroni's kill, in every order that a search reaches.
 
-The code is the real one, from `callback.run` and `reconcile.reconcile` down to the speaker. Only what it does to the world
-outside is taken over: each question to Patroni, each look at or change of the generation, the lock, each write to and read
-from the pipe is a step, and a scheduler decides who makes the next one. The search runs every schedule with at most
-`PREEMPTIONS` switches away from somebody who could have gone on, as most races need only one or two.
+The code is the real one, from `callback.run` and `reconcile.reconcile` down to the speaker.
+Only what it does to the world outside is taken over: each question to Patroni, each look at or
+change of the generation, the lock, each write to and read from the pipe is a step, and a
+scheduler decides who makes the next one. The search runs every schedule with at most
+`PREEMPTIONS` switches away from somebody who could have gone on, as most races need only one or
+two.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import contextlib
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Callable
 
 import pytest
@@ -129,10 +132,10 @@ class World:
         if self._callback:
             self._callback.kill()
             self._free(self._callback)
-        work = lambda: callback.run(
-            Callback(action, role, "main"), CONFIG
-        )  # noqa: E731
-        self._callback = self.start(f"{action} {role}", work)
+        told = Callback(action, role, "main")
+        self._callback = self.start(
+            f"{action} {role}", partial(callback.run, told, CONFIG)
+        )
 
     def ask(self, *_: object) -> RestAnswer:
         self._step("ask")
@@ -281,7 +284,7 @@ def search(make: Callable[[], World], stop_at_first: bool) -> tuple[int, list[st
 
 
 @pytest.fixture(autouse=True)
-def _world_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[World]]:
+def _world_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks Patroni, or for this host's hands, gets the world that is being searched."""
     worlds: list[World] = []
     original = World.__init__
@@ -294,7 +297,6 @@ def _world_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[World]]:
     monkeypatch.setattr(patroni, "ask", lambda *_: worlds[0].ask())
     monkeypatch.setattr(vip, "carried", lambda _: True)
     monkeypatch.setattr(callback, "host", lambda _: worlds[0])
-    yield worlds
 
 
 def test_no_order_brings_a_withdrawn_route_back() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import statistics
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Callable
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from tests.lab.event import Observer
 from tests.lab.host import LabError
 from tests.lab.lab import Lab
+from tests.lab.network import VIP
 from tests.lab.services import PIPE
 
 FIGURES: list[tuple[str, float, str]] = []
@@ -302,6 +305,104 @@ def test_exabgp_reloads(lab: Lab) -> None:
     lab.exabgp[leader].signal(signal.SIGUSR1)
     lab.wait_for(lambda: _announced(lab, leader), 20, "Adj-RIB-Out")
     assert paths(lab) == [leader]
+
+
+def test_the_pipe_helper_is_killed(lab: Lab) -> None:
+    """ExaBGP starts another, which is asked at once; what somebody withdrew meanwhile is back."""
+    leader = lab.leader() or ""
+    exabgp = lab.exabgp[leader]
+    children = Path(f"/proc/{exabgp.pid}/task/{exabgp.pid}/children")
+    (helper,) = children.read_text().split()
+    since = time.time()
+    os.kill(int(helper), signal.SIGKILL)
+    lab.wait_for(lambda: _answers(lab, leader) or None, 20, "pipe helper")
+    exabgp.command(f"withdraw route {VIP}/32")
+    measure(
+        lab,
+        "ExaBGP's pipe helper is killed",
+        lambda: _announced(lab, leader),
+        "announced",
+        since,
+    )
+    assert paths(lab) == [leader]
+
+
+DAMAGE = {
+    "read-only": "mount -t tmpfs -o ro tmpfs /var/lib/pgcast",
+    "full": "mount -t tmpfs -o size=4k tmpfs /var/lib/pgcast;"
+    " head -c 8192 /dev/zero > /var/lib/pgcast/filler || true",
+    "missing": "umount /var/lib/pgcast; rmdir /var/lib/pgcast",
+    "of somebody else": "mount -t tmpfs -o mode=700 tmpfs /var/lib/pgcast",
+}
+
+
+RESTORE = (
+    "[ ! -d /var/lib/pgcast ] || umount /var/lib/pgcast;"
+    " install -d -o postgres -g postgres -m 0750 /var/lib/pgcast"
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_the_state_directory_is_damaged(lab: Lab, damage: str) -> None:
+    """On the leader, with the reconciler started on it: what somebody withdrew is announced again."""
+    leader = lab.leader() or ""
+    host = lab.hosts[leader]
+    lab.reconciler[leader].stop()
+    host.run(["sh", "-euc", DAMAGE[damage]])
+    lab.reconciler[leader].start()
+    try:
+        _repaired(lab, leader, f"state directory {damage}")
+    finally:
+        lab.reconciler[leader].stop()
+        host.run(["sh", "-c", RESTORE])
+
+
+def test_the_clock_is_set_back(lab: Lab) -> None:
+    """By a day, in the reconciler's eyes, while Patroni hangs: the grace is over no later for it."""
+    leader = lab.leader() or ""
+    service = lab.reconciler[leader]
+    service.stop()
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    plain = service.argv
+    service.argv = [  # env, as the library must not be loaded before the user is changed
+        "env",
+        f"LD_PRELOAD={library}",
+        "FAKETIME_TIMESTAMP_FILE=/run/faketime",
+        "FAKETIME_NO_CACHE=1",
+        "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        *plain,
+    ]
+    set_clock = "printf %%s '%s' > /run/faketime && chmod 644 /run/faketime"
+    lab.hosts[leader].run(["sh", "-euc", set_clock % "+0"])
+    service.start()
+    try:
+        _repaired(lab, leader, "clock as it is")
+        since = time.time()
+        lab.patroni[leader].signal(signal.SIGSTOP)
+        lab.hosts[leader].run(["sh", "-euc", set_clock % "-1d"])
+        took = measure(
+            lab,
+            "Patroni hangs, clock set back",
+            lambda: lab.route() is None,
+            "withdrawn",
+            since,
+        )
+        assert took < 15
+    finally:
+        lab.patroni[leader].signal(signal.SIGCONT)
+        service.stop()
+        service.argv = plain
+    lab.reconcile(True)
+    lab.wait_healthy(90)
+
+
+def _repaired(lab: Lab, leader: str, case: str) -> None:
+    """Somebody withdraws the route; the reconciler announces it again."""
+    lab.wait_for(lambda: paths(lab) == [leader], 20, "path")
+    lab.exabgp[leader].command(f"withdraw route {VIP}/32")
+    lab.wait_for(lambda: lab.bird_paths() == [], 10, "withdrawal", poll=0.01)
+    since = time.time()
+    measure(lab, case, lambda: paths(lab) == [leader], "announced again", since)
 
 
 def test_the_reconciler_is_killed_and_patroni_switches(

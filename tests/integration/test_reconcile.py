@@ -70,6 +70,22 @@ def test_one_pass_brings_in_line(
 
 
 @pytest.mark.any_version
+def test_a_vip_that_is_on_no_interface_loses_its_route(
+    exabgp: Exabgp, bird: Bird, pgcast: Pgcast
+) -> None:
+    """Traffic would be dropped here; elsewhere it may not be."""
+    pgcast.routes[0]["prefix"] = "192.0.2.99/32"
+    exabgp.write("announce route 192.0.2.99/32 next-hop self med 99993")
+    bird.wait_table({"192.0.2.99/32": 99_993})
+    err = pgcast.run("reconcile")[2]
+    assert (
+        "must be withdrawn: primary on timeline 7, but 192.0.2.99 is on no interface"
+        in err
+    )
+    bird.wait_table({})
+
+
+@pytest.mark.any_version
 def test_a_dry_run_changes_nothing(exabgp: Exabgp, bird: Bird, pgcast: Pgcast) -> None:
     """It tells what is wanted, what differs, and what would be written."""
     code, out, err = pgcast.run("reconcile", "--dry-run")

@@ -12,7 +12,7 @@ umask 022
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cache=${PGCAST_LAB_CACHE:-/var/cache/pgcast}
 packages=(postgresql etcd-server bird2 iproute2 tini python3-venv procps util-linux
-    openssl shellcheck systemd)
+    openssl shellcheck systemd libfaketime)
 declare -A units=([postgresql]=postgresql [etcd-server]=etcd [bird2]=bird)
 speakers=(4.2.21 4.2.25 5.0.15)
 tools=('patroni[etcd3]==4.1.5' 'psycopg[binary]' click requests pyyaml

@@ -124,7 +124,7 @@ def test_an_ipv6_route_over_an_ipv4_session_without_its_next_hop(
 def test_many_at_once_agree_with_the_table(
     exabgp: Exabgp, bird: Bird, pgcast: Pgcast
 ) -> None:
-    """Twelve callbacks at once, half of them announcing: each verdict was true, and the next one decides."""
+    """Twelve callbacks at once, half of them announcing: none fails but for being busy, the next decides."""
     wrong: list[str] = []
 
     def call(action: str) -> None:

@@ -74,10 +74,16 @@ class Exabgp:
         until(self.reads, f"ExaBGP {self.version} on its pipe")
 
     def stop(self) -> None:
-        """End it, and wait until nobody reads the pipe."""
+        """End it, and wait until nobody reads the pipe.
+
+        It drops a signal that comes while it handles another, such as a reload.
+        """
         self.process.send_signal(signal.SIGCONT)
-        self.process.terminate()
-        self.process.wait(20)
+        for number in (*[signal.SIGTERM] * 4, signal.SIGKILL):
+            self.process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+                break
         until(lambda: not self.reads(), "the end of ExaBGP's pipe helper")
 
     def reads(self) -> bool:

@@ -139,7 +139,7 @@ def test_an_answer_cut_in_the_middle(reader: int, pgcast: Pgcast) -> None:
     process = pgcast.start("callback", "on_stop", "primary", "main")
     command = until(lambda: _read(reader), "the commands")
     assert b"withdraw route 192.0.2.10/32\n" in command
-    out = os.open(f"{PIPE}.out", os.O_WRONLY)
+    out = os.open(f"{PIPE}.out", os.O_RDWR)
     os.write(
         out,
         b"Peer            AS        up/down state       |     #sent     #recvd\ndone\ndo",
@@ -189,7 +189,7 @@ def test_a_pipe_made_anew_while_waiting_for_its_lock(pgcast: Pgcast) -> None:
         header = (
             b"Peer            AS        up/down state       |     #sent     #recvd\n"
         )
-        answers = os.open(f"{PIPE}.out", os.O_WRONLY)
+        answers = os.open(f"{PIPE}.out", os.O_RDWR)
         os.write(answers, (header + b"done\n") * 3 + b"done\n" * 2 + header + b"done\n")
         os.close(answers)
         assert process.wait(30) == 0

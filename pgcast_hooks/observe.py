@@ -26,7 +26,7 @@ AT_ONCE = 32  # questions under way; a hung Patroni takes one place for its time
 def observe(cluster: Cluster, role: Role, state: State, limit: float) -> Observation:
     """Ask once, within `limit` seconds, and note in the state that an answer was known."""
     try:
-        answer = patroni.ask(cluster.patroni, role, limit)
+        answer = patroni.ask(cluster.patroni, role.value, limit)
     except PatroniUnreachable as error:
         return Observation(Eligibility.UNKNOWN, str(error))
     observation = policy.judge(answer, cluster.scope, role)

@@ -16,22 +16,22 @@ from typing import Any, Callable
 from urllib.parse import urlsplit
 
 from pgcast_hooks.errors import PatroniUnreachable
-from pgcast_hooks.model import PatroniEndpoint, RestAnswer, Role
+from pgcast_hooks.model import PatroniEndpoint, RestAnswer
 
 MAX_BODY = 1 << 20  # bytes; Patroni's answers have a few hundred
 
 Get = Callable[[str, PatroniEndpoint, float], RestAnswer]
 
 
-def ask(endpoint: PatroniEndpoint, role: Role, limit: float) -> RestAnswer:
-    """GET the endpoint of a role.
+def ask(endpoint: PatroniEndpoint, path: str, limit: float) -> RestAnswer:
+    """GET `path`, which begins with no slash: "primary", "cluster", "config".
 
     Raises PatroniUnreachable when there is no whole answer within the endpoint's timeout,
     or `limit` seconds if that is less. HTTP libraries bound each read but not their sum,
     nor the resolver; so the question runs in a thread that is left behind when it is late.
     """
     timeout = min(limit, endpoint.timeout)
-    url = f"{endpoint.url}/{role.value}"
+    url = f"{endpoint.url}/{path}"
     get = _get_tls if url.startswith("https:") else _get_plain
     answers: queue.SimpleQueue[RestAnswer | Exception] = queue.SimpleQueue()
     # The libraries' own timeout is only there for the thread that was left behind.

@@ -19,12 +19,11 @@ never an exception: it must not keep a withdrawal from being written.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
-import stat
 import time
 
+from pgcast_hooks import record
 from pgcast_hooks.errors import AlreadyRunning
 from pgcast_hooks.model import Role
 
@@ -58,9 +57,9 @@ class State:
 
         A count that could not have been written is none to rely on.
         """
-        record = self._read(UNREAD_MARKS)
+        said = self._read(UNREAD_MARKS)
         try:
-            count = int(record if record is not None else UNKNOWN_MARKS)
+            count = int(said if said is not None else UNKNOWN_MARKS)
         except ValueError:
             count = UNKNOWN_MARKS
         self.note_unread_marks(count)
@@ -80,9 +79,9 @@ class State:
 
     def since_known(self, scope: str, role: Role) -> float | None:
         """Seconds since Patroni's last known answer; None where there is none."""
-        record = (self._read(_known(scope, role)) or "").split()
+        said = (self._read(_known(scope, role)) or "").split()
         try:
-            boot, then = record[0], float(record[1])
+            boot, then = said[0], float(said[1])
         except (IndexError, ValueError):
             return None
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -95,7 +94,9 @@ class State:
         """
         path = os.path.join(self._directory, RECONCILER)
         try:
-            file = self._open(RECONCILER, os.O_RDWR | os.O_CREAT)
+            file = record.open_plain(
+                self._directory, RECONCILER, os.O_RDWR | os.O_CREAT
+            )
         except OSError as error:
             self._note(RECONCILER, error)
             return
@@ -108,45 +109,18 @@ class State:
 
     def _read(self, name: str) -> str | None:
         try:
-            file = self._open(name, os.O_RDONLY)
+            return record.read(self._directory, name, RECORD).strip()
         except FileNotFoundError:
             return "0"
         except OSError as error:
             self._note(name, error)
             return None
-        try:
-            return os.read(file, RECORD).decode("ascii", "replace").strip()
-        finally:
-            os.close(file)
 
-    def _write(self, name: str, record: str) -> None:
+    def _write(self, name: str, text: str) -> None:
         try:
-            file = self._open(name, os.O_WRONLY | os.O_CREAT)
-            try:
-                os.pwrite(file, record.encode("ascii"), 0)
-            finally:
-                os.close(file)
+            record.overwrite(self._directory, name, text)
         except OSError as error:
             self._note(name, error)
-
-    def _open(self, name: str, flags: int) -> int:
-        """Open a record: a file of the directory's own, whoever may have put what there.
-
-        Root, whose first run must not lock Patroni's user out, gives it to the directory's
-        owner; so it follows no link, and takes nothing but a plain file with one name.
-        """
-        path = os.path.join(self._directory, name)
-        flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        file = os.open(path, flags, 0o660)
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            os.close(file)
-            raise OSError(errno.EINVAL, "Not a plain file", path)
-        if flags & os.O_CREAT and os.geteuid() == 0:
-            owner = os.stat(self._directory)
-            if found.st_uid != owner.st_uid:
-                os.fchown(file, owner.st_uid, owner.st_gid)
-        return file
 
     def _note(self, name: str, error: OSError) -> None:
         self.trouble = f"state file {os.path.join(self._directory, name)} cannot be used: {error.strerror}"

@@ -71,7 +71,7 @@ def test_the_table_of_failures_quotes_what_is_said() -> None:
     table = README.partition("## When something is wrong")[2].partition("## Decisions")[
         0
     ]
-    source = "".join(path.read_text() for path in (ROOT / "pgcast_hooks").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "pgcast_hooks").rglob("*.py"))
     source = re.sub(r'"\s*f?"|\{[^{}]*\}', "", source)
     source = re.sub(r"\s+", " ", source)
     quoted = [

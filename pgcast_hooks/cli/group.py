@@ -1,0 +1,105 @@
+"""The `pgcast` command itself: its options, and the one place where an error becomes an
+exit code."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from pgcast_hooks import __version__
+from pgcast_hooks import config as configuration
+from pgcast_hooks.errors import (
+    EX_SOFTWARE,
+    ConfigError,
+    PgcastError,
+    UnknownPrefix,
+    UnknownScope,
+)
+from pgcast_hooks.model import Cluster, Config, Route
+
+EPILOG = (
+    "Exit codes: 0 done, 2 usage, 69 ExaBGP (for reconcile: or a Patroni) does not"
+    " answer, 70 bug,"
+    " 75 not applied (Patroni does not confirm, somebody else acts): try again,"
+    " 76 rejected by ExaBGP, 78 configuration."
+)
+
+
+class _Commands(click.Group):
+    """The group whose commands' errors become one line on stderr, and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.echo(f"pgcast: {error.path}: {problem}", err=True)
+            ctx.exit(error.exit_code)
+        except PgcastError as error:
+            click.echo(f"pgcast: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except BrokenPipeError:
+            raise  # whoever read stdout has had enough; click knows
+        except Exception:
+            click.echo(
+                f"{traceback.format_exc()}pgcast: a bug, please report it", err=True
+            )
+            ctx.exit(EX_SOFTWARE)
+
+
+@click.group(
+    cls=_Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.option(
+    "--config",
+    "path",
+    metavar="FILE",
+    envvar="PGCAST_CONFIG",
+    default=configuration.DEFAULT_PATH,
+    show_default=True,
+    show_envvar=True,
+    help="The configuration file.",
+)
+@click.version_option(__version__, prog_name="pgcast")
+@click.pass_context
+def main(ctx: click.Context, path: str) -> None:
+    """PostgreSQL high availability over anycast BGP.
+
+    Announces the service address of a Patroni cluster from the member that serves it,
+    through ExaBGP. Patroni runs pgcast-callback by itself; this command is for people.
+    """
+    ctx.obj = path
+
+
+def named_cluster(config: Config, scope: str) -> Cluster:
+    """The cluster that is named on the command line. Raises UnknownScope."""
+    cluster = config.clusters.get(scope)
+    if cluster is None:
+        raise UnknownScope(scope, list(config.clusters))
+    return cluster
+
+
+def named_routes(cluster: Cluster, prefixes: Sequence[str]) -> list[Route]:
+    """The routes that are named on the command line; all of the cluster where none
+    is. Raises UnknownPrefix."""
+    configured = {str(route.prefix): route for route in cluster.routes}
+    for prefix in prefixes:
+        if prefix not in configured:
+            raise UnknownPrefix(prefix, cluster.scope, list(configured))
+    return [configured[prefix] for prefix in dict.fromkeys(prefixes)] or list(
+        cluster.routes
+    )
+
+
+def log(lines: Iterable[str | None]) -> None:
+    """Say something about what was done; stdout is for data."""
+    for line in lines:
+        if line:
+            click.echo(f"pgcast: {line}", err=True)

@@ -1,0 +1,86 @@
+"""`pgcast reconcile`: one pass, or the loop of a service."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from pgcast_hooks import config as configuration
+from pgcast_hooks.apply import command, host
+from pgcast_hooks.cli.group import log, main
+from pgcast_hooks.document import MAX_SECONDS
+from pgcast_hooks.errors import EX_UNAVAILABLE
+
+if TYPE_CHECKING:
+    from pgcast_hooks.reconcile import Pass
+
+
+@main.command()
+@click.option(
+    "--interval",
+    metavar="SECONDS",
+    type=click.FloatRange(0.1, MAX_SECONDS),
+    help="Go on until SIGTERM, with a pass at each interval. [default: one pass]",
+)
+@click.option("--dry-run", is_flag=True, help="Only print what one pass would change.")
+@click.option(
+    "--withdraw-on-exit",
+    is_flag=True,
+    help="With --interval: withdraw every route at SIGTERM, instead of keeping it.",
+)
+@click.pass_obj
+def reconcile(
+    path: str, interval: float | None, dry_run: bool, withdraw_on_exit: bool
+) -> None:
+    """Bring Adj-RIB-Out in line with what Patroni says: repair what no callback told.
+
+    For cron and systemd: silent when all is well, a line for each change. The exit code of
+    one pass is 69 where a Patroni gave no answer.
+    """
+    from pgcast_hooks import reconcile as reconciler
+
+    if interval and dry_run:
+        raise click.UsageError("--dry-run goes with one pass, not with --interval")
+    config = configuration.load(path)
+    hands = host(config)
+    if dry_run:
+        _print_plan(reconciler.reconcile(hands, config, dry_run=True))
+        return
+    hands.state.claim_reconciler()
+    if interval:
+        _log_to_stderr()
+        reconciler.loop(hands, config, interval, _stop_at_signals(), withdraw_on_exit)
+        return
+    done = reconciler.reconcile(hands, config)
+    log([*done.differences.values(), *done.unknown, hands.state.trouble])
+    if done.unknown:
+        sys.exit(EX_UNAVAILABLE)
+
+
+def _print_plan(plan: Pass) -> None:
+    """What one pass wants of each prefix, what differs, and what it would write."""
+    for prefix, must in plan.want.items():
+        click.echo(f"want  {command(prefix, must)}")
+        if prefix in plan.differences:
+            click.echo(f"have  {plan.differences[prefix]}")
+            click.echo(f"write {command(prefix, must)}")
+    log(plan.unknown)
+
+
+def _stop_at_signals() -> int:
+    """A file descriptor that becomes readable when the process is told to end."""
+    readable, writable = os.pipe()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os.write(writable, b"x"))
+    return readable
+
+
+def _log_to_stderr() -> None:
+    """journald adds the time by itself; a terminal does not."""
+    stamp = "%(asctime)s " if sys.stderr.isatty() else ""
+    logging.basicConfig(level=logging.INFO, format=f"{stamp}pgcast: %(message)s")

@@ -1,0 +1,54 @@
+"""Plain files of the state directory, opened so that nobody who may write there can turn
+one into another's.
+
+Knows files and nothing of what is in them. Everything raises OSError.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+MODE = 0o660
+
+
+def read(directory: str, name: str, size: int) -> str:
+    """The first `size` bytes of a file, as ASCII."""
+    file = open_plain(directory, name, os.O_RDONLY)
+    try:
+        return os.read(file, size).decode("ascii", "replace")
+    finally:
+        os.close(file)
+
+
+def overwrite(directory: str, name: str, text: str) -> None:
+    """Write over the beginning of a file, in place: that needs no free space."""
+    file = open_plain(directory, name, os.O_WRONLY | os.O_CREAT)
+    try:
+        os.pwrite(file, text.encode("ascii"), 0)
+    finally:
+        os.close(file)
+
+
+def open_plain(directory: str, name: str, flags: int) -> int:
+    """Open a file of the directory's own, whoever may have put what there.
+
+    Root, whose first run must not lock Patroni's user out, gives it to the directory's
+    owner; so it follows no link, and takes nothing but a plain file with one name.
+    """
+    path = os.path.join(directory, name)
+    flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    file = os.open(path, flags, MODE)
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise OSError(errno.EINVAL, "Not a plain file", path)
+        if flags & os.O_CREAT and os.geteuid() == 0:
+            owner = os.stat(directory)
+            if found.st_uid != owner.st_uid:
+                os.fchown(file, owner.st_uid, owner.st_gid)
+    except BaseException:
+        os.close(file)
+        raise
+    return file

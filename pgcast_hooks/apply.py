@@ -69,9 +69,10 @@ def align(
 
 
 def read(hands: Host) -> exabgp.Answer:
-    """What Adj-RIB-Out holds, and ExaBGP's version. Raises what pipe and speaker raise."""
+    """What Adj-RIB-Out holds, the neighbors, and ExaBGP's version. Raises what pipe and
+    speaker raise."""
     with _speaker(hands, {}, None) as speaker:
-        return speaker.exchange(ask_version=True)
+        return speaker.exchange(ask_all=True)
 
 
 def command(prefix: Prefix, announcement: Announcement | None) -> str:

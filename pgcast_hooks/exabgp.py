@@ -37,10 +37,11 @@ from collections.abc import Iterable, Sequence
 from typing import Callable, NamedTuple, Protocol
 
 from pgcast_hooks.errors import NoAnswer, UnexpectedAnswer
-from pgcast_hooks.model import Announcement, Prefix, RibEntry
+from pgcast_hooks.model import Announcement, Neighbor, Prefix, RibEntry
 
 MARK = "show neighbor 0.0.0.0 summary"
 SHOW_ADJ_RIB_OUT = "show adj-rib out extensive"
+SHOW_NEIGHBORS = "show neighbor extensive"
 SHOW_VERSION = "version"
 OPENING = 3  # marks in a row; nobody else asks for so many summaries at once
 QUIET = (
@@ -91,6 +92,7 @@ class Answer(NamedTuple):
     adj_rib_out: tuple[RibEntry, ...]
     refused: int
     version: str | None = None
+    neighbors: tuple[Neighbor, ...] = ()
 
 
 def announce(route: Announcement) -> str:
@@ -151,10 +153,9 @@ class Speaker:
         self._check = check
         self._version: str | None = None
 
-    def exchange(
-        self, commands: Iterable[str] = (), ask_version: bool = False
-    ) -> Answer:
-        """Send commands and read Adj-RIB-Out back behind them.
+    def exchange(self, commands: Iterable[str] = (), ask_all: bool = False) -> Answer:
+        """Send commands and read Adj-RIB-Out back behind them; with `ask_all` also the
+        neighbors and the version.
 
         Each command is one that is answered with `done` or `error` only, and is
         idempotent: after answers that nobody read it is sent twice, first at once, so
@@ -164,14 +165,20 @@ class Speaker:
         commands = list(commands)
         if self._channel.unread_marks():
             self._settle(commands)
-        asked = [*[MARK] * OPENING, *commands, SHOW_ADJ_RIB_OUT, MARK]
+        shown = [SHOW_NEIGHBORS, SHOW_ADJ_RIB_OUT] if ask_all else [SHOW_ADJ_RIB_OUT]
+        asked = [*[MARK] * OPENING, *commands, *shown, MARK]
         # The version is answered at once, before whatever was written with it.
-        asked = [SHOW_VERSION, *asked] if ask_version else asked
+        asked = [SHOW_VERSION, *asked] if ask_all else asked
         self._channel.send(asked, OPENING + 1, self._check)
-        bracket = self._read_bracket(len(commands) + 2)
+        bracket = self._read_bracket(len(commands) + len(shown) + 1)
         self._channel.settled()
         self._check()
-        return Answer(tuple(bracket.entries), bracket.refused, self._version)
+        told = Answer(tuple(bracket.entries), bracket.refused, self._version)
+        if ask_all:
+            from pgcast_hooks.neighbors import parse  # a withdrawal does not ask
+
+            return told._replace(neighbors=parse(bracket.others))
+        return told
 
     def _settle(self, commands: Sequence[str]) -> None:
         """Read what earlier processes left behind, until what follows can only be ours.
@@ -231,6 +238,7 @@ class _Bracket:
         self.terminators = 0
         self.refused = 0
         self.entries: list[RibEntry] = []
+        self.others: list[str] = []
 
     def add(self, line: str) -> None:
         if line in TERMINATORS:
@@ -240,3 +248,5 @@ class _Bracket:
             entry = route(line)
             if entry:
                 self.entries.append(entry)
+            else:
+                self.others.append(line)

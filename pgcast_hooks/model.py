@@ -99,6 +99,21 @@ class RibEntry(NamedTuple):
     local_preference: int | None = None
 
 
+class Neighbor(NamedTuple):
+    """A BGP session of ExaBGP's, as it says itself."""
+
+    address: str
+    local: str = ""
+    state: str = "unknown"  # as in RFC 4271, section 8.2.2: "established", "idle" ...
+    seconds: int | None = None  # in this state
+    peer_as: int | None = None
+    hold_time: int | None = (
+        None  # in seconds: what was negotiated, our own without a session
+    )
+    graceful_restart: bool = False  # negotiated by both sides
+    families: tuple[str, ...] = ()  # negotiated by both sides: "ipv4 unicast" ...
+
+
 class RestAnswer(NamedTuple):
     """An answer of Patroni's REST API; `body` is None when it was not a JSON object."""
 
@@ -112,6 +127,45 @@ class Observation(NamedTuple):
     eligibility: Eligibility
     reason: str
     timeline: int | None = None
+
+
+class Order(enum.Enum):
+    """What an override says; `HOLD` is one that cannot be read: nothing is announced anew."""
+
+    ANNOUNCE = "announce"
+    WITHDRAW = "withdraw"
+    HOLD = "hold"
+
+
+class Override(NamedTuple):
+    """An operator's standing order for one route. Times are seconds since 1970."""
+
+    order: Order
+    reason: str
+    by: str = ""
+    since: float = 0.0
+    until: float | None = None  # None: until somebody ends it
+    left: float | None = (
+        None  # seconds until it expires, by a clock that nobody sets back
+    )
+    whole_host: bool = False  # it is the host's maintenance
+
+
+class Event(NamedTuple):
+    """One line of the history: what became of one route, and why. Tried, not only done."""
+
+    cause: str  # "callback", "reconcile" or "operator"
+    trigger: str  # the callback's arguments, or the command: "on_stop primary main"
+    scope: str
+    prefix: Prefix
+    want: str | None  # the command to ExaBGP: "withdraw route 192.0.2.10/32"
+    have: str | None  # how Adj-RIB-Out differed; None where nobody looked first
+    observation: str | None  # what Patroni, or an override, said; None: nobody asked
+    result: (
+        str  # "changed", "refused" (Patroni or an override says no), "failed" (ExaBGP)
+    )
+    error: str | None
+    milliseconds: float  # from the start of the process, or of the pass
 
 
 class PatroniEndpoint(NamedTuple):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pgcast_hooks import exabgp
 from pgcast_hooks.errors import NoAnswer, UnexpectedAnswer
-from pgcast_hooks.model import Announcement, RibEntry
+from pgcast_hooks.model import Announcement, Neighbor, RibEntry
 
 HEADER = "Peer            AS        up/down state       |     #sent     #recvd"
 NAME = (
@@ -92,6 +92,55 @@ def test_a_route_that_cannot_be_read_is_an_error(rest: str) -> None:
         exabgp.route(f"{NAME} ipv4 unicast {rest}")
 
 
+EXTENSIVE = """Neighbor 10.0.0.1
+
+    Session                       Local
+   local                      10.0.0.11                                
+   state                    ESTABLISHED                                
+   up for                1 day, 2:03:04                                
+
+    Setup                         Local          Remote
+   AS                             65001           65000                
+   ID                         10.0.0.11        10.0.0.1                
+   hold-time                        180               9                
+
+    Capability                    Local          Remote
+   route-refresh:              disabled         enabled                
+   graceful-restart:            enabled         enabled                
+
+    Families                      Local          Remote        Add-Path
+   ipv4 unicast:                enabled         enabled disabled       
+   ipv6 unicast:                enabled        disabled disabled       
+
+Neighbor 10.0.0.2
+
+  Session                         Local
+   local                      10.0.0.11                                
+   state                         ACTIVE                                
+   down for                     0:00:05                                
+
+  Setup                           Local          Remote
+   AS                             65001             n/a                
+   hold-time                        180             n/a                
+
+  Capability                      Local          Remote
+   graceful-restart:            enabled             n/a                
+"""
+NEIGHBORS = (
+    Neighbor(
+        "10.0.0.1",
+        "10.0.0.11",
+        "established",
+        93_784,
+        65000,
+        9,
+        True,
+        ("ipv4 unicast",),
+    ),
+    Neighbor("10.0.0.2", "10.0.0.11", "active", 5, None, 180),
+)
+
+
 class Exabgp:
     """An ExaBGP whose pipe helper kept answers that nobody read: a `Channel` without
     files.
@@ -147,6 +196,8 @@ class Exabgp:
             self.rib[words[2]] = f"{NAME} ipv4 unicast {' '.join(words[2:])}"
         elif words[:2] == ["withdraw", "route"]:
             self.rib.pop(words[2], None)
+        elif line == exabgp.SHOW_NEIGHBORS:
+            self.answers += EXTENSIVE.splitlines()
         elif line == exabgp.SHOW_VERSION:
             self.answers.append("exabgp 5.0.15")
         else:
@@ -201,10 +252,14 @@ def test_a_swallowed_command_is_an_error() -> None:
         speaker(peer).exchange([peer.swallowed, ANNOUNCE])
 
 
-def test_the_version() -> None:
+@pytest.mark.parametrize("ack", [True, False])
+@pytest.mark.parametrize("commands", [[], [ANNOUNCE]])
+def test_all_that_can_be_asked(ack: bool, commands: list[str]) -> None:
     """`version` is answered at once, so its answer may stand before the first mark."""
-    answer = speaker(Exabgp()).exchange(ask_version=True)
+    answer = speaker(Exabgp(ack=ack)).exchange(commands, ask_all=True)
     assert answer.version == "5.0.15"
+    assert answer.neighbors == NEIGHBORS
+    assert len(answer.adj_rib_out) == len(commands)
 
 
 def test_silence_is_an_error() -> None:

@@ -20,15 +20,24 @@ from pgcast_hooks.errors import (
     Superseded,
 )
 from pgcast_hooks.model import Announcement, Config, Prefix, RibEntry, Want
+from pgcast_hooks.override import Overrides
 from pgcast_hooks.pipe import Pipe, locate
 from pgcast_hooks.state import State
 
 
 class Host(NamedTuple):
-    """This host's hands: ExaBGP's pipe and the state directory."""
+    """This host's hands: ExaBGP's pipe, and what outlives a process."""
 
     pipe: Pipe
     state: State
+    overrides: Overrides
+
+    def troubles(self) -> list[str]:
+        """What could not be read or written since this was asked last, though nothing
+        waited for it."""
+        found = (self.state.trouble, self.overrides.trouble)
+        self.state.trouble = self.overrides.trouble = None
+        return [trouble for trouble in found if trouble]
 
 
 def host(config: Config) -> Host:
@@ -38,6 +47,7 @@ def host(config: Config) -> Host:
     return Host(
         Pipe(locate(settings.pipe), state, settings.timeout, settings.lock_timeout),
         state,
+        Overrides(config.state_dir),
     )
 
 

@@ -92,12 +92,18 @@ def run(callback: Callback, config: Config) -> str:
         raise UnknownScope(callback.scope, list(config.clusters))
     hands = host(config)
     hands.state.raise_generation()
-    hints = {route: policy.hint(callback, route.role) for route in cluster.routes}
+    hints, withdrawn = {}, []
+    for route in cluster.routes:
+        override = hands.overrides.standing(route.prefix)
+        hints[route] = policy.hint(callback, route.role, override)
+        if hints[route] is Hint.WITHDRAW:
+            why = f" ({policy.phrase(override)})" if override else ""
+            withdrawn.append(f"{route.prefix}{why}")
     said = []
-    withdrawn = [route for route in cluster.routes if hints[route] is Hint.WITHDRAW]
     if withdrawn:
-        apply(hands, {route.prefix: None for route in withdrawn})
-        said.append(f"withdrew {', '.join(str(route.prefix) for route in withdrawn)}")
+        gone = [route.prefix for route in hints if hints[route] is Hint.WITHDRAW]
+        apply(hands, dict.fromkeys(gone))
+        said.append(f"withdrew {', '.join(withdrawn)}")
     asked = [route for route in cluster.routes if hints[route] is not Hint.WITHDRAW]
     if asked:
         # Imported here, because a withdrawal does not pay for HTTP.
@@ -113,6 +119,4 @@ def run(callback: Callback, config: Config) -> str:
             )
         else:
             said += look(hands, cluster, asked)
-    if hands.state.trouble:
-        said.append(hands.state.trouble)
-    return "; ".join(said)
+    return "; ".join([*said, *hands.troubles()])

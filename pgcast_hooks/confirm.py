@@ -13,8 +13,15 @@ from collections.abc import Iterable, Sequence
 
 from pgcast_hooks.apply import Host, apply
 from pgcast_hooks.errors import NotConfirmed, PgcastError, Superseded
-from pgcast_hooks.model import Cluster, Eligibility, Prefix, RibEntry, Route
-from pgcast_hooks.observe import observe, wanted
+from pgcast_hooks.model import (
+    Announcement,
+    Cluster,
+    Eligibility,
+    Prefix,
+    RibEntry,
+    Route,
+)
+from pgcast_hooks.observe import decide, observe
 
 LOOKS = 5  # how often it looks again because somebody acted meanwhile
 RETRY_EXABGP = 0.25  # seconds until the next try of an ExaBGP that failed
@@ -46,12 +53,7 @@ def confirm(
         if time.monotonic() + pause >= start + wait:
             if trouble:
                 raise trouble
-            route = attempt.pending[0]
-            raise NotConfirmed(
-                str(route.prefix),
-                attempt.reasons[route.prefix],
-                time.monotonic() - start,
-            )
+            return attempt.ordered(time.monotonic() - start)
         time.sleep(pause)
         limit = max(interval, start + wait - time.monotonic())
 
@@ -64,25 +66,18 @@ def look(hands: Host, cluster: Cluster, routes: Sequence[Route]) -> list[str]:
     """
     attempt = _Attempt(hands, cluster, routes)
     attempt.make(cluster.patroni.timeout)
-    for route in attempt.pending:
-        does = (
-            "is withdrawn"
-            if route.prefix in attempt.withdrawn
-            else "is left as it stands"
-        )
-        attempt.said.append(f"{route.prefix} {does}: {attempt.reasons[route.prefix]}")
-    return attempt.said
+    return attempt.said + [attempt.outcome(route) for route in attempt.pending]
 
 
 class _Attempt:
-    """Routes on their way to being announced: what is pending, what was withdrawn, and
-    why."""
+    """Routes on their way to being announced on Patroni's word: what is pending, what was
+    made of it so far, and why."""
 
     def __init__(self, hands: Host, cluster: Cluster, routes: Iterable[Route]) -> None:
         self.pending: list[Route] = list(routes)
-        self.withdrawn: set[Prefix] = set()
-        self.reasons: dict[Prefix, str] = {}
         self.said: list[str] = []
+        self._reasons: dict[Prefix, str] = {}
+        self._made: dict[Prefix, Announcement | None] = {}
         self._announced: dict[Prefix, str] = {}
         self._hands = hands
         self._cluster = cluster
@@ -96,20 +91,39 @@ class _Attempt:
         """
         for _ in range(LOOKS):
             try:
-                announced = self._follow(self.pending, limit)
+                confirmed = self._follow(self.pending, limit)
                 again = self._cluster.patroni.timeout
-                announced = self._follow(announced, again, keep=True)
+                confirmed = self._follow(confirmed, again, keep=True)
             except Superseded:
+                self._made.clear()
                 continue
-            self.said += [self._announced[route.prefix] for route in announced]
-            self.pending = [r for r in self.pending if r not in announced]
+            self.said += [self._announced[route.prefix] for route in confirmed]
+            self.pending = [r for r in self.pending if r not in confirmed]
             return
         raise Superseded
+
+    def ordered(self, waited: float) -> list[str]:
+        """What was said, if what is pending is announced all the same, on an operator's
+        order. Raises NotConfirmed for the first route that is not."""
+        for route in self.pending:
+            if not self._made.get(route.prefix):
+                reason = self._reasons[route.prefix]
+                raise NotConfirmed(str(route.prefix), reason, waited)
+        return self.said + [self.outcome(route) for route in self.pending]
+
+    def outcome(self, route: Route) -> str:
+        """What became of a route that Patroni did not confirm."""
+        if self._made.get(route.prefix):
+            return self._announced[route.prefix]
+        left = route.prefix not in self._made
+        does = "is left as it stands" if left else "is withdrawn"
+        return f"{route.prefix} {does}: {self._reasons[route.prefix]}"
 
     def _follow(
         self, routes: Sequence[Route], limit: float, keep: bool = False
     ) -> list[Route]:
-        """Ask, and apply what follows; returns the routes that are announced after it.
+        """Ask, and apply what follows; returns the routes that are announced on Patroni's
+        word after it.
 
         `keep`: the routes stand, and only an answer against them changes that.
         """
@@ -118,32 +132,35 @@ class _Attempt:
             role: observe(self._cluster, role, self._hands.state, limit)
             for role in {route.role for route in routes}
         }
-        want, announced = {}, []
+        want, confirmed = {}, []
         for route in routes:
             observation = observations[route.role]
-            if observation.eligibility is Eligibility.UNKNOWN:
+            override = self._hands.overrides.standing(route.prefix)
+            decision = decide(route, observation, override)
+            if not decision.acts:
                 cut_short = limit < self._cluster.patroni.timeout
                 if keep:
-                    announced.append(route)
-                elif not cut_short or route.prefix not in self.reasons:
-                    self.reasons[route.prefix] = observation.reason
+                    confirmed.append(route)
+                elif not cut_short or route.prefix not in self._reasons:
+                    self._reasons[route.prefix] = decision.reason
                 continue
-            must, reason = wanted(route, observation)
-            if must:
-                announced.append(route)
-            if not (must and keep):
-                self.reasons[route.prefix] = reason
-            if (must and not keep) or (not must and route.prefix not in self.withdrawn):
-                want[route.prefix] = must
+            if decision.must and observation.eligibility is Eligibility.ELIGIBLE:
+                confirmed.append(route)
+            made = route.prefix in self._made
+            changes = not made or self._made[route.prefix] != decision.must
+            if changes:
+                want[route.prefix] = decision.must
+            if changes or not keep:
+                self._reasons[route.prefix] = decision.reason
+        for prefix in want:
+            self._made.pop(prefix, None)  # until it is read back
         entries = apply(self._hands, want, seen) if want else ()
+        self._made.update(want)
         for prefix, must in want.items():
             if must:
-                self.withdrawn.discard(prefix)
-                reason = self.reasons[prefix]
+                reason = self._reasons[prefix]
                 self._announced[prefix] = _announced(prefix, entries, reason)
-            else:
-                self.withdrawn.add(prefix)
-        return announced
+        return confirmed
 
 
 def _announced(prefix: Prefix, entries: Iterable[RibEntry], reason: str) -> str:

@@ -251,6 +251,39 @@ class Superseded(PgcastError):
         return "another callback or operator acted in the meantime: nothing was changed"
 
 
+class OverrideNotKept(PgcastError):
+    """An operator's standing order could not be written."""
+
+    exit_code = EX_CONFIG
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the order does not stand: {self.path} cannot be written: {self.reason}; see state_dir"
+
+
+class NotEarned(PgcastError):
+    """Patroni does not say that this member earns a route that an operator wants
+    announced."""
+
+    exit_code = EX_TEMPFAIL
+
+    def __init__(self, prefix: str, reason: str, earner: str) -> None:
+        super().__init__(prefix, reason, earner)
+        self.prefix = prefix
+        self.reason = reason
+        self.earner = earner
+
+    def __str__(self) -> str:
+        return (
+            f"{self.prefix} is not announced: {self.reason}; {self.earner}; --yes announces"
+            " it all the same, as the last resort at the router"
+        )
+
+
 class AlreadyRunning(PgcastError):
     """Another reconciler is alive."""
 

@@ -228,5 +228,13 @@ class Config(NamedTuple):
     clusters: dict[str, Cluster]
 
 
+class Decision(NamedTuple):
+    """What becomes of one route; `reason` is a phrase for people."""
+
+    acts: bool  # False: what stands, stands
+    must: Announcement | None  # what must then be announced; None: nothing
+    reason: str
+
+
 Want = Mapping[Prefix, Optional[Announcement]]
 """What Adj-RIB-Out must hold of each managed prefix; None: nothing."""

@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from pgcast_hooks import patroni, policy, vip
-from pgcast_hooks.errors import FenceExhausted, PatroniUnreachable
+from pgcast_hooks.errors import PatroniUnreachable
 from pgcast_hooks.model import (
-    Announcement,
     Cluster,
+    Decision,
     Eligibility,
     Observation,
+    Override,
     Role,
     Route,
 )
@@ -54,15 +55,30 @@ def observe_all(
         return {key: look.result() for key, look in looks.items()}
 
 
-def wanted(route: Route, observation: Observation) -> tuple[Announcement | None, str]:
-    """What must stand of a route after an answer that is known, and why."""
-    reason = observation.reason
-    if observation.eligibility is not Eligibility.ELIGIBLE:
-        return None, reason
+def decide(
+    route: Route,
+    observation: Observation,
+    override: Override | None,
+    over: bool = False,
+) -> Decision:
+    """What becomes of a route, its VIP looked for on this host's interfaces."""
     carried = vip.carried(route.vip)
-    if not carried:
-        reason = f"{reason}, but {route.vip} is on no interface of this host"
+    return policy.decide(route, observation, override, carried, over)
+
+
+def earner(cluster: Cluster, role: Role) -> str:
+    """Which member earns a role, in words, as Patroni's /cluster has it."""
+    title = policy.CLUSTER_ROLES[role]
     try:
-        return policy.desired(route, observation, carried), reason
-    except FenceExhausted as error:
-        return None, str(error)
+        answer = patroni.ask(cluster.patroni, "cluster", cluster.patroni.timeout)
+    except PatroniUnreachable:
+        return f"Patroni names no {title}"
+    members = (answer.body or {}).get("members")
+    found = [
+        str(member.get("name"))
+        for member in (members if isinstance(members, list) else [])
+        if isinstance(member, dict) and member.get("role") == title
+    ]
+    return (
+        f"the {title} is {', '.join(found)}" if found else f"Patroni names no {title}"
+    )

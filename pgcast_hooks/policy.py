@@ -12,11 +12,14 @@ from pgcast_hooks.errors import FenceExhausted
 from pgcast_hooks.model import (
     Announcement,
     Callback,
+    Decision,
     Eligibility,
     FenceAttribute,
     Hint,
     Observation,
     OnUnreachable,
+    Order,
+    Override,
     Prefix,
     ReconcileSettings,
     RestAnswer,
@@ -28,20 +31,26 @@ from pgcast_hooks.model import (
 
 # Patroni 2.x and 3.x say "master", 4.x "primary", and 3.0.0 says "promoted" in on_role_change.
 ROLE_WORDS = {Role.PRIMARY: frozenset({"primary", "master", "promoted"})}
+CLUSTER_ROLES = {Role.PRIMARY: "leader"}  # in the members of Patroni's /cluster
 STOPPING = frozenset({"on_stop", "before_stop"})
 CONFIRMING = frozenset({"on_start", "on_restart", "on_role_change"})
 ANSWERS = (200, 503)  # the statuses with which Patroni's role endpoints say yes and no
 
 
-def hint(callback: Callback, role: Role) -> Hint:
+def hint(callback: Callback, role: Role, override: Override | None = None) -> Hint:
     """What a callback tells of a route that `role` earns.
 
-    The action counts before the role, because on_stop carries the role "primary". Words
-    that are not known yet never announce: such a role withdraws, and such an action
-    looks at Patroni once.
+    An override decides first. The action counts before the role, because on_stop carries
+    the role "primary". Words that are not known yet never announce: such a role
+    withdraws, and such an action looks at Patroni once.
     """
-    if callback.action in STOPPING or callback.role not in ROLE_WORDS[role]:
+    if override and override.order is Order.WITHDRAW:
         return Hint.WITHDRAW
+    if callback.action in STOPPING or callback.role not in ROLE_WORDS[role]:
+        announces = override and override.order is Order.ANNOUNCE
+        return Hint.LOOK if announces else Hint.WITHDRAW
+    if override and override.order is Order.HOLD:
+        return Hint.LOOK
     return Hint.CONFIRM if callback.action in CONFIRMING else Hint.LOOK
 
 
@@ -99,22 +108,52 @@ def announcement(route: Route, timeline: int) -> Announcement:
     return Announcement(route.prefix, route.next_hop, med=fence.base - timeline)
 
 
-def desired(
-    route: Route, observation: Observation, carried: bool
-) -> Announcement | None:
-    """What must be announced of a route, None for nothing, once Patroni gave an answer
-    that is known.
+def last_resort(route: Route) -> Announcement:
+    """The route with the worst fence there is: what an operator has announced without
+    Patroni's word, so that it loses to any leader whom Patroni confirms."""
+    return announcement(route, 0)
+
+
+def decide(
+    route: Route,
+    observation: Observation,
+    override: Override | None,
+    carried: bool,
+    over: bool = False,
+) -> Decision:
+    """What becomes of a route.
 
     `carried`: this host has the VIP on an interface; without it traffic would be
-    dropped.
+    dropped. `over`: Patroni has been unknown for too long.
     """
-    if (
-        observation.eligibility is not Eligibility.ELIGIBLE
-        or observation.timeline is None
-        or not carried
-    ):
-        return None
-    return announcement(route, observation.timeline)
+    earned = observation.eligibility is Eligibility.ELIGIBLE
+    reason = observation.reason
+    if override and override.order is Order.WITHDRAW:
+        return Decision(True, None, phrase(override))
+    if override and override.order is Order.ANNOUNCE:
+        reason = f"{phrase(override)}; {reason}"
+    elif observation.eligibility is Eligibility.UNKNOWN:
+        return Decision(over, None, reason)
+    elif not earned:
+        return Decision(True, None, reason)
+    elif override:
+        return Decision(False, None, override.reason)
+    if not carried:
+        reason = f"{reason}, but {route.vip} is on no interface of this host"
+        return Decision(True, None, reason)
+    if not earned or observation.timeline is None:
+        return Decision(True, last_resort(route), reason)
+    try:
+        must = announcement(route, observation.timeline)
+    except FenceExhausted as error:
+        return Decision(True, None, str(error))
+    return Decision(True, must, reason)
+
+
+def phrase(override: Override) -> str:
+    """An override in words; without how long is left, which changes all the time."""
+    what = "maintenance" if override.whole_host else f"order to {override.order.value}"
+    return f"{what} by {override.by}: {override.reason or 'no reason given'}"
 
 
 def expired(since_known: float | None, settings: ReconcileSettings) -> bool:

@@ -1,6 +1,6 @@
 """What no callback tells is repaired anyway: have and want, compared and brought in line.
 
-A pass asks every Patroni, decides, reads Adj-RIB-Out and changes what differs. If a callback
+A pass asks every Patroni, decides (an override first), reads Adj-RIB-Out and changes what differs. If a callback
 or an operator acts in the meantime, what the pass saw is thrown away and it looks again. The
 loop runs a pass at every interval, and at once when ExaBGP is back from a restart.
 """
@@ -22,7 +22,7 @@ from pgcast_hooks.model import (
     Prefix,
     Route,
 )
-from pgcast_hooks.observe import observe_all, wanted
+from pgcast_hooks.observe import decide, observe_all
 from pgcast_hooks.presence import Presence
 
 LOOKS = 5  # how often a pass looks again because somebody acted meanwhile
@@ -32,11 +32,13 @@ log = logging.getLogger(__name__)
 
 
 class Pass(NamedTuple):
-    """What one pass found: all that is wanted, what differed from it, and what is unknown."""
+    """What one pass found: all that is wanted, what differed from it, what is unknown, and
+    the seconds until the next override expires."""
 
     want: dict[Prefix, Announcement | None]
     differences: dict[Prefix, str]
     unknown: tuple[str, ...]
+    expiry: float | None
 
 
 def reconcile(hands: Host, config: Config, dry_run: bool = False) -> Pass:
@@ -50,14 +52,22 @@ def reconcile(hands: Host, config: Config, dry_run: bool = False) -> Pass:
         want: dict[Prefix, Announcement | None] = {}
         reasons: dict[Prefix, str] = {}
         unknown: dict[str, None] = {}
+        expiries = []
         for cluster, route in _routes(config):
             observation = observations[cluster.scope, route.role]
+            override = hands.overrides.standing(route.prefix)
+            if override and override.left is not None:
+                expiries.append(override.left)
+            over = False
             if observation.eligibility is Eligibility.UNKNOWN:
-                unknown[f"{cluster.scope}: {observation.reason}"] = None
                 since = hands.state.since_known(cluster.scope, route.role)
-                if not policy.expired(since, config.reconcile):
-                    continue  # what stands, stands
-            want[route.prefix], reasons[route.prefix] = wanted(route, observation)
+                over = policy.expired(since, config.reconcile)
+                if not override:  # in a maintenance Patroni may well be gone
+                    unknown[f"{cluster.scope}: {observation.reason}"] = None
+            decision = decide(route, observation, override, over)
+            if decision.acts:
+                want[route.prefix] = decision.must
+                reasons[route.prefix] = decision.reason
         try:
             wrong = align(hands, want, seen, dry_run)
         except Superseded:
@@ -66,7 +76,7 @@ def reconcile(hands: Host, config: Config, dry_run: bool = False) -> Pass:
             prefix: f"{'; '.join(lines)}: {reasons[prefix]}"
             for prefix, lines in wrong.items()
         }
-        return Pass(want, found, tuple(unknown))
+        return Pass(want, found, tuple(unknown), min(expiries, default=None))
     raise Superseded
 
 
@@ -90,10 +100,11 @@ def loop(
             pause = min(interval, RETRY)
         else:
             trouble = done.unknown
+            if done.expiry is not None:
+                pause = min(interval, done.expiry)
             for line in done.differences.values():
                 log.info("%s", line)
-        if hands.state.trouble:
-            trouble = (*trouble, hands.state.trouble)
+        trouble = (*trouble, *hands.troubles())
         _tell(standing, trouble)
         standing = trouble
         presence.wait(pause)

@@ -1,11 +1,12 @@
 """Plain files of the state directory, opened so that nobody who may write there can turn
 one into another's.
 
-Knows files and nothing of what is in them. Everything raises OSError.
+Knows files and nothing of what is in them. What can fail raises OSError.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -29,6 +30,53 @@ def overwrite(directory: str, name: str, text: str) -> None:
         os.pwrite(file, text.encode("ascii"), 0)
     finally:
         os.close(file)
+
+
+def replace(directory: str, name: str, text: str) -> None:
+    """Put a whole new file in a file's place, or leave the old one: never half of either."""
+    new = f"{name}.new-{os.getpid()}"
+    path = os.path.join(directory, new)
+    try:
+        file = open_plain(directory, new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            content = text.encode("ascii")
+            if os.write(file, content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        os.rename(path, os.path.join(directory, name))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
+    _sync(directory)
+
+
+def remove(directory: str, name: str) -> None:
+    """Remove a file, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(directory, name))
+        _sync(directory)
+
+
+def _sync(directory: str) -> None:
+    """Let a new name outlive a power cut."""
+    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def boot() -> str:
+    """A word for the present boot of this machine; clocks that count from it say nothing
+    in another."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read(8)
+    except OSError:
+        return "unknown"
 
 
 def open_plain(directory: str, name: str, flags: int) -> int:

@@ -75,7 +75,7 @@ class State:
     def note_known(self, scope: str, role: Role) -> None:
         """Record that Patroni gave an answer that is known, just now."""
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
-        self._write(_known(scope, role), f"{_boot()} {now:<16.2f}")
+        self._write(_known(scope, role), f"{record.boot()} {now:<16.2f}")
 
     def since_known(self, scope: str, role: Role) -> float | None:
         """Seconds since Patroni's last known answer; None where there is none."""
@@ -85,7 +85,7 @@ class State:
         except (IndexError, ValueError):
             return None
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
-        return now - then if boot == _boot() and then <= now else None
+        return now - then if boot == record.boot() and then <= now else None
 
     def claim_reconciler(self) -> None:
         """Be the only reconciler until this process ends, in whatever way it does.
@@ -130,11 +130,3 @@ def _known(scope: str, role: Role) -> str:
     from urllib.parse import quote  # a withdrawal records no answer
 
     return f"known-{role.value}-{quote(scope, safe='')}"
-
-
-def _boot() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read(8)
-    except OSError:
-        return "unknown"

@@ -57,7 +57,7 @@ def reconcile(
         reconciler.loop(hands, config, interval, _stop_at_signals(), withdraw_on_exit)
         return
     done = reconciler.reconcile(hands, config)
-    log([*done.differences.values(), *done.unknown, hands.state.trouble])
+    log([*done.differences.values(), *done.unknown, *hands.troubles()])
     if done.unknown:
         sys.exit(EX_UNAVAILABLE)
 

@@ -50,7 +50,7 @@ def show(path: str, as_json: bool) -> None:
         click.echo(json.dumps({**document, "routes": rows}, indent=2))
     else:
         click.echo("\n".join(table(COLUMNS, rows)))
-    log([hands.state.trouble])
+    log(hands.troubles())
 
 
 def _rows(config: Config, entries: Iterable[RibEntry]) -> list[dict[str, Any]]:

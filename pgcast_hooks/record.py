@@ -90,7 +90,8 @@ def open_plain(directory: str, name: str, flags: int) -> int:
     file = os.open(path, flags, MODE)
     try:
         found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        # With no name it was replaced just now, and is whole all the same.
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             raise OSError(errno.EINVAL, "Not a plain file", path)
         if flags & os.O_CREAT and os.geteuid() == 0:
             owner = os.stat(directory)

@@ -9,7 +9,7 @@ import click
 
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 LONGEST = 366 * UNITS["d"]
-_FORM = re.compile("".join(rf"(?:(\d{{1,9}}){unit})?" for unit in UNITS))
+_FORM = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in UNITS))
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]

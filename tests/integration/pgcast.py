@@ -45,7 +45,11 @@ class Pgcast:
         return routes
 
     def start(
-        self, module: str, *arguments: str, uid: int = 0
+        self,
+        module: str,
+        *arguments: str,
+        uid: int = 0,
+        stdin: int = subprocess.DEVNULL,
     ) -> subprocess.Popen[str]:
         """Start `pgcast` (module cli) or `pgcast-callback` (module callback)."""
         self._path.write_text(yaml.safe_dump(self.document))
@@ -59,7 +63,7 @@ class Pgcast:
                 str(self._path),
                 *arguments,
             ],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

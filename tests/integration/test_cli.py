@@ -13,7 +13,7 @@ import yaml
 from pgcast_hooks import __version__
 from tests.integration.bird import Bird
 from tests.integration.exabgp import PIPE, Exabgp, make_pipe
-from tests.integration.patroni import PRIMARY, REPLICA, FakePatroni
+from tests.integration.patroni import PRIMARY, FakePatroni
 from tests.integration.pgcast import Pgcast
 
 TWO = {"192.0.2.10/32": 99_993, "192.0.2.11/32": 99_993}
@@ -27,12 +27,12 @@ def pgcast(pgcast: Pgcast) -> Pgcast:
 
 
 @pytest.mark.any_version
-def test_announce_and_withdraw_by_hand(
+def test_all_routes_or_those_that_are_named(
     exabgp: Exabgp, bird: Bird, pgcast: Pgcast
 ) -> None:
-    """All routes of a scope, or those that are named; twice is as good as once."""
+    """Twice is as good as once."""
     for _ in range(2):
-        code, out, err = pgcast.run("announce", "main")
+        code, out, err = pgcast.run("auto", "main")
         assert (code, out) == (0, "")
         assert (
             err.count("is announced to 10.9.0.2 with MED 99993: primary on timeline 7")
@@ -43,27 +43,11 @@ def test_announce_and_withdraw_by_hand(
         assert pgcast.run("withdraw", "main", "192.0.2.11/32") == (
             0,
             "",
-            "pgcast: 192.0.2.11/32 is withdrawn\n",
+            "pgcast: 192.0.2.11/32 is withdrawn, until 'pgcast auto'\n",
         )
         bird.wait_table({"192.0.2.10/32": 99_993})
     assert pgcast.run("withdraw", "main")[0] == 0
     bird.wait_table({})
-
-
-@pytest.mark.any_version
-def test_announce_by_hand_needs_patroni_too(
-    exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast
-) -> None:
-    """One look without --wait; with it, as long as it says."""
-    patroni.will_say([REPLICA])
-    code, out, err = pgcast.run("announce", "main")
-    assert (code, out) == (75, "")
-    assert "192.0.2.10/32 is not announced: after 0." in err
-    assert "Patroni says role replica, state running (HTTP 503)" in err
-    assert len(patroni.paths) == 1
-    assert pgcast.run("announce", "main", "--wait", "0.5")[0] == 75
-    assert len(patroni.paths) > 2
-    assert bird.table() == {}
 
 
 COLUMNS = "SCOPE  ROLE  PREFIX  ANNOUNCED  NEIGHBOR  NEXT-HOP  MED  LOCAL-PREFERENCE"
@@ -72,7 +56,7 @@ COLUMNS = "SCOPE  ROLE  PREFIX  ANNOUNCED  NEIGHBOR  NEXT-HOP  MED  LOCAL-PREFER
 def test_show(exabgp: Exabgp, bird: Bird, pgcast: Pgcast) -> None:
     """Routes that stand, that do not, and that are not ours; for people and for programs."""
     exabgp.write("announce route 198.51.100.0/24 next-hop 10.9.0.1 local-preference 5")
-    pgcast.run("announce", "main", "192.0.2.10/32")
+    pgcast.run("auto", "main", "192.0.2.10/32")
     code, out, err = pgcast.run("show")
     hop = "self" if exabgp.version == "4.2.21" else "10.9.0.1"
     assert (code, err) == (0, "")
@@ -154,7 +138,8 @@ def test_check_config_with_mistakes(pgcast: Pgcast) -> None:
             2,
             "configured are 192.0.2.10/32, 192.0.2.11/32",
         ),
-        (["announce", "main", "--wait", "-1"], 2, "Invalid value for '--wait'"),
+        (["announce", "main"], 2, "Missing option '--for'"),
+        (["withdraw", "main", "--for", "30"], 2, "write it with units, 30m"),
         (["withdraw"], 2, "Missing argument 'SCOPE'"),
         (["shwo"], 2, "No such command 'shwo'"),
     ],
@@ -170,7 +155,7 @@ def test_wrong_arguments(
 
 def test_a_bug_has_an_exit_code_of_its_own(pgcast: Pgcast) -> None:
     """A traceback is for a report; 70 tells a script that trying again is no use."""
-    broken = "import pgcast_hooks.cli as c; c.configuration.load = lambda path: 1 / 0; c.main(['show'])"
+    broken = "import pgcast_hooks.cli as c; c.show.configuration.load = lambda path: 1 / 0; c.main(['show'])"
     result = subprocess.run(
         [sys.executable, "-c", broken], capture_output=True, text=True
     )
@@ -197,7 +182,7 @@ def test_check_config_looks_for_the_files_that_it_names(pgcast: Pgcast) -> None:
 def test_one_look_gives_patroni_its_time(
     exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast
 ) -> None:
-    """Without --wait, a Patroni that takes longer than the pause between two questions is heard."""
+    """A Patroni that takes longer than the pause between two questions is heard."""
 
     def slow(handler: BaseHTTPRequestHandler) -> None:
         patroni.over.wait(0.2)
@@ -205,5 +190,5 @@ def test_one_look_gives_patroni_its_time(
 
     patroni.will_say([slow])
     pgcast.document["clusters"]["main"]["patroni"]["timeout"] = 10
-    assert pgcast.run("announce", "main")[0] == 0
+    assert pgcast.run("auto", "main")[0] == 0
     bird.wait_table(TWO)

@@ -20,6 +20,8 @@ from pgcast_hooks.model import (
     Hint,
     Observation,
     OnUnreachable,
+    Order,
+    Override,
     ReconcileSettings,
     RestAnswer,
     RibEntry,
@@ -162,19 +164,93 @@ def test_a_fence_without_room_refuses() -> None:
         policy.announcement(a_route(base=1000), 1001)
 
 
+KEEP, NOTHING, EARNED, LAST_RESORT = "keep", None, 99_993, 100_000
+ORDERS: dict[Order, Override] = {
+    order: Override(order, "because", "alice") for order in Order
+}
+
+
 @pytest.mark.parametrize(
-    ("eligibility", "carried", "announced"),
+    ("order", "eligible", "not_eligible", "unknown", "unknown_for_long"),
     [
-        (ELIGIBLE, True, True),
-        (ELIGIBLE, False, False),
-        (NOT_ELIGIBLE, True, False),
-        (UNKNOWN, True, False),
+        (None, EARNED, NOTHING, KEEP, NOTHING),
+        (Order.WITHDRAW, NOTHING, NOTHING, NOTHING, NOTHING),
+        (Order.ANNOUNCE, EARNED, LAST_RESORT, LAST_RESORT, LAST_RESORT),
+        (Order.HOLD, KEEP, NOTHING, KEEP, NOTHING),
     ],
 )
-def test_desired(eligibility: Eligibility, carried: bool, announced: bool) -> None:
-    """Only an eligible member that carries the VIP announces."""
-    observation = Observation(eligibility, "because", 7)
-    assert bool(policy.desired(a_route(), observation, carried)) is announced
+@pytest.mark.parametrize("carried", [True, False])
+def test_decide(
+    order: Order | None,
+    carried: bool,
+    eligible: object,
+    not_eligible: object,
+    unknown: object,
+    unknown_for_long: object,
+) -> None:
+    """An override decides first, and then only an eligible member that carries the VIP
+    announces."""
+    cases = (
+        (ELIGIBLE, False, eligible),
+        (NOT_ELIGIBLE, False, not_eligible),
+        (UNKNOWN, False, unknown),
+        (UNKNOWN, True, unknown_for_long),
+    )
+    for eligibility, over, expected in cases:
+        seen = Observation(eligibility, "so", 7 if eligibility is ELIGIBLE else None)
+        override = ORDERS[order] if order else None
+        decision = policy.decide(a_route(), seen, override, carried, over)
+        found = decision.must.med if decision.must else None
+        if not carried and isinstance(expected, int):
+            expected = NOTHING
+            assert "is on no interface" in decision.reason
+        assert (found if decision.acts else KEEP) == expected
+        assert decision.reason
+
+
+def test_a_fence_without_room_withdraws() -> None:
+    """With the reason, which is not Patroni's."""
+    seen = Observation(ELIGIBLE, "so", 1001)
+    decision = policy.decide(a_route(base=1000), seen, None, True)
+    assert (decision.acts, decision.must) == (True, None)
+    assert "raise 'base'" in decision.reason
+
+
+@pytest.mark.parametrize("timeline", [1, 7, 90_000])
+@pytest.mark.parametrize("attribute", list(FenceAttribute)[:2])
+def test_the_last_resort_loses_to_every_leader(
+    timeline: int, attribute: FenceAttribute
+) -> None:
+    """What nobody earns must not take clients from whom Patroni confirms."""
+    route = a_route(attribute)
+    forced, earned = policy.last_resort(route), policy.announcement(route, timeline)
+    assert _preference(earned) > _preference(forced)
+
+
+def _preference(announcement: Announcement) -> tuple[int, int]:
+    """How BGP ranks it: local-preference before MED, RFC 4271 section 9.1."""
+    return (announcement.local_preference or 0, -(announcement.med or 0))
+
+
+@pytest.mark.parametrize(
+    ("action", "role", "order", "expected"),
+    [
+        ("on_start", "primary", Order.WITHDRAW, WITHDRAW),
+        ("on_reload", "primary", Order.WITHDRAW, WITHDRAW),
+        ("on_stop", "primary", Order.WITHDRAW, WITHDRAW),
+        ("on_start", "primary", Order.ANNOUNCE, CONFIRM),
+        ("on_stop", "primary", Order.ANNOUNCE, LOOK),
+        ("on_role_change", "replica", Order.ANNOUNCE, LOOK),
+        ("on_start", "primary", Order.HOLD, LOOK),
+        ("on_stop", "primary", Order.HOLD, WITHDRAW),
+    ],
+)
+def test_hint_with_an_override(
+    action: str, role: str, order: Order, expected: Hint
+) -> None:
+    """A callback obeys a standing order, and waits for nothing that it forbids."""
+    callback = Callback(action, role, "main")
+    assert policy.hint(callback, Role.PRIMARY, ORDERS[order]) is expected
 
 
 WANTED = Announcement(PREFIX, None, med=99_993)

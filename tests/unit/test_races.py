@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import random
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -28,6 +29,7 @@ from pgcast_hooks.reconcile import reconcile
 from tests.unit.test_exabgp import Exabgp
 
 PREEMPTIONS = 2
+SAMPLES = 500
 SLOW = ("reader", "receive")
 CONFIG = config.parse(
     {
@@ -303,14 +305,15 @@ OTHERS = (reconciler, auto, withdraw, announce_and_auto, announce)
 
 
 def run(
-    world: World, other: Callable[[World], None], switches: dict[int, int]
+    world: World, others: Sequence[Callable[[World], None]], switches: dict[int, int]
 ) -> tuple[int, list[str]]:
     """One schedule: at step `n` go on with the actor `switches[n]` places after the one that runs.
 
     Returns the number of steps, and what was wrong.
     """
     world.start("patroni", world.patroni)
-    world.start(other.__name__, partial(other, world))
+    for other in others:
+        world.start(other.__name__, partial(other, world))
     found, at, running = [], 0, 0
     while True:
         alive = [actor for actor in world.actors if not actor.ended]
@@ -345,12 +348,12 @@ def search(
     make: Callable[[], World], other: Callable[[World], None], stop_at_first: bool
 ) -> tuple[int, list[str]]:
     """Every schedule with at most PREEMPTIONS switches; the number of schedules, and what was wrong."""
-    length, found = run(make(), other, {})
+    length, found = run(make(), [other], {})
     schedules = 1
     for count in range(1, PREEMPTIONS + 1):
         for points in itertools.combinations(range(length), count):
             for places in itertools.product((1, 2), repeat=count):
-                found += run(make(), other, dict(zip(points, places)))[1]
+                found += run(make(), [other], dict(zip(points, places)))[1]
                 schedules += 1
                 if found and stop_at_first:
                     return schedules, found
@@ -380,6 +383,18 @@ def test_no_order_brings_a_withdrawn_route_back(other: Callable[[World], None]) 
     print(schedules, "schedules")
     assert found == []
     assert schedules > 500
+
+
+@pytest.mark.parametrize("order", [withdraw, announce_and_auto])
+def test_no_order_with_everybody_at_once(order: Callable[[World], None]) -> None:
+    """Reconciler, operator, callbacks and Patroni's kill: drawn by lot, as there are too many."""
+    lot = random.Random(order.__name__)
+    others = [reconciler, order]
+    length, found = run(World(), others, {})
+    for _ in range(SAMPLES):
+        points = lot.sample(range(length), 4)
+        found += run(World(), others, {at: lot.choice((1, 2, 3)) for at in points})[1]
+    assert found == []
 
 
 # An order to announce is never wrong while it stands, so nothing there can be prevented.

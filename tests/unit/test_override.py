@@ -1,0 +1,237 @@
+"""Standing orders as files: what is written is what is read, and damage never announces."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgcast_hooks import record
+from pgcast_hooks.errors import OverrideNotKept
+from pgcast_hooks.model import Order, Override
+from pgcast_hooks.override import Overrides
+
+V4 = ipaddress.ip_network("192.0.2.10/32")
+V6 = ipaddress.ip_network("2001:db8::10/128")
+DAY = 86_400
+
+
+@pytest.fixture
+def overrides(tmp_path: Path) -> Overrides:
+    return Overrides(str(tmp_path))
+
+
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "override-192.0.2.10_32"
+
+
+def change(tmp_path: Path, **values: Any) -> None:
+    """Another content, as if time had passed or somebody had edited it."""
+    document = json.loads(file(tmp_path).read_text())
+    file(tmp_path).write_text(json.dumps({**document, **values}))
+
+
+@pytest.mark.parametrize("left", [None, 60.0])
+@pytest.mark.parametrize("prefix", [V4, V6])
+def test_an_order_stands(overrides: Overrides, prefix: Any, left: float | None) -> None:
+    """With who, when and why; for its own route."""
+    reason = 'disk repair, "déjà vu"\n'
+    overrides.set(prefix, Override(Order.WITHDRAW, reason, "alice (root)", left=left))
+    found = overrides.standing(prefix)
+    assert found is not None
+    assert (found.order, found.reason, found.by) == (
+        Order.WITHDRAW,
+        reason,
+        "alice (root)",
+    )
+    assert abs(found.since - time.time()) < 60
+    if left is None:
+        assert (found.left, found.until) == (None, None)
+    else:
+        assert 0 < (found.left or 0) <= left
+        assert (found.until or 0) == pytest.approx(found.since + left, abs=0.01)
+    other = V6 if prefix is V4 else V4
+    assert overrides.standing(other) is None
+    assert overrides.trouble is None
+
+
+def test_the_host_comes_first(overrides: Overrides) -> None:
+    """Maintenance withdraws what an order would announce; after it the order is there again."""
+    overrides.set(V4, Override(Order.ANNOUNCE, "x", "alice", left=60))
+    overrides.set(None, Override(Order.WITHDRAW, "kernel", "bob"))
+    found = overrides.standing(V4)
+    assert found is not None
+    assert (found.order, found.by, found.whole_host) == (Order.WITHDRAW, "bob", True)
+    assert overrides.standing(V6) == found
+    ended = overrides.end(None)
+    assert ended is not None
+    assert ended.by == "bob"
+    found = overrides.standing(V4)
+    assert found is not None
+    assert (found.order, found.whole_host) == (Order.ANNOUNCE, False)
+    assert overrides.end(V6) is None
+
+
+def test_an_order_expires(overrides: Overrides, tmp_path: Path) -> None:
+    """In the boot in which it was given, by a clock that nobody sets."""
+    overrides.set(V4, Override(Order.WITHDRAW, "x", "alice", left=60))
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    change(tmp_path, since=time.time() - 2 * DAY, until=time.time() - DAY)
+    assert overrides.standing(V4) is not None
+    change(tmp_path, boot_until=now - 0.1, until=time.time() + DAY)
+    assert overrides.standing(V4) is None
+    assert overrides.trouble is None
+
+
+@pytest.mark.parametrize(
+    ("order", "since", "until", "left"),
+    [
+        (Order.WITHDRAW, -60, 60, 60),
+        (Order.WITHDRAW, -60, -1, None),
+        (Order.ANNOUNCE, -60, 60, 60),
+        (Order.ANNOUNCE, -60, -1, None),
+        # The clock is behind the order: nobody knows how long ago it was given.
+        (Order.WITHDRAW, DAY, DAY + 60, 60),
+        (Order.ANNOUNCE, DAY, DAY + 60, None),
+    ],
+)
+def test_an_order_survives_a_reboot(
+    overrides: Overrides,
+    tmp_path: Path,
+    order: Order,
+    since: float,
+    until: float,
+    left: float | None,
+) -> None:
+    """And expires by the clock on the wall then; in doubt, nothing is announced."""
+    overrides.set(V4, Override(order, "x", "alice", left=5))
+    now = time.time()
+    change(tmp_path, boot="before", since=now + since, until=now + until)
+    found = overrides.standing(V4)
+    assert (found.left if found else None) == pytest.approx(left, abs=5)
+
+
+DAMAGE = (
+    b"",
+    b"{",
+    b"[1]",
+    b"\xff\xfe",
+    b"null",
+    b'{"order": "announce"}',
+    b"[" * 100_000,
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", ["override-192.0.2.10_32", "override-host"])
+def test_damage_holds(
+    overrides: Overrides, tmp_path: Path, damage: bytes, name: str
+) -> None:
+    """What it said is not known: it announces nothing, is reported, and is kept."""
+    (tmp_path / name).write_bytes(damage)
+    found = overrides.standing(V4)
+    assert found is not None
+    assert found.order is Order.HOLD
+    assert overrides.trouble == f"override {tmp_path / name} is damaged"
+    prefix = V4 if name != "override-host" else None
+    overrides.set(prefix, Override(Order.WITHDRAW, "x", "alice"))
+    found = overrides.standing(V4)
+    assert found is not None
+    assert found.order is Order.WITHDRAW
+    (kept,) = tmp_path.glob("*.damaged-*")
+    assert kept.read_bytes() == damage
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("order", "hold"),
+        ("order", "drain"),
+        ("version", 2),
+        ("until", None),
+        ("until", "soon"),
+        ("since", None),
+    ],
+)
+def test_values_that_make_no_sense_hold(
+    overrides: Overrides, tmp_path: Path, key: str, value: Any
+) -> None:
+    """Of a version to come, or an announcement without an end: ended only by somebody."""
+    overrides.set(V4, Override(Order.ANNOUNCE, "x", "alice", left=60))
+    change(tmp_path, **{key: value})
+    found = overrides.standing(V4)
+    assert found is not None
+    assert found.order is Order.HOLD
+    ended = overrides.end(V4)
+    assert ended is not None
+    assert ended.order is Order.HOLD
+    assert overrides.standing(V4) is None
+
+
+def test_no_directory_no_order(tmp_path: Path) -> None:
+    """Nothing is known of any; an order that cannot be written down is an error."""
+    overrides = Overrides(str(tmp_path / "missing"))
+    assert overrides.standing(V4) is None
+    with pytest.raises(
+        OverrideNotKept, match="No such file or directory; see state_dir"
+    ):
+        overrides.set(V4, Override(Order.WITHDRAW, "x", "alice"))
+
+
+def test_a_link_is_not_followed(overrides: Overrides, tmp_path: Path) -> None:
+    """Nor is it an order."""
+    target = tmp_path / "elsewhere"
+    target.write_text("{}")
+    file(tmp_path).symlink_to(target)
+    found = overrides.standing(V4)
+    assert found is not None
+    assert found.order is Order.HOLD
+    overrides.set(V4, Override(Order.WITHDRAW, "x", "alice"))
+    assert target.read_text() == "{}"
+
+
+WRITER = """
+import ipaddress, sys
+from pgcast_hooks.model import Order, Override
+from pgcast_hooks.override import Overrides
+overrides = Overrides(sys.argv[1])
+print("ready", flush=True)
+while True:
+    overrides.set(ipaddress.ip_network("192.0.2.10/32"), Override(Order.WITHDRAW, sys.argv[2] * 400, "a"))
+"""
+
+
+def test_writers_that_are_killed_leave_a_whole_order(
+    overrides: Overrides, tmp_path: Path
+) -> None:
+    """Two at once, killed at any moment: one's order or the other's, never half of one."""
+    for _ in range(10):
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", WRITER, str(tmp_path), letter],
+                stdout=subprocess.PIPE,
+                cwd=Path(record.__file__).parents[1],
+            )
+            for letter in "xy"
+        ]
+        for writer in writers:
+            assert writer.stdout
+            writer.stdout.readline()
+        for _ in range(100):
+            found = overrides.standing(V4)
+            if found:
+                assert found.reason in ("x" * 400, "y" * 400), found
+        for writer in writers:
+            os.kill(writer.pid, signal.SIGKILL)
+            writer.communicate()
+        found = overrides.standing(V4)
+        assert found is not None
+        assert found.reason in ("x" * 400, "y" * 400)

@@ -22,7 +22,7 @@ def test_a_duration(text: str, seconds: float) -> None:
 )
 def test_no_duration(text: str) -> None:
     """A number without a unit is as likely to be minutes as seconds."""
-    with pytest.raises(click.BadParameter, match="duration|between"):
+    with pytest.raises(click.BadParameter, match=r"duration|between"):
         DURATION.convert(text, None, None)
 
 

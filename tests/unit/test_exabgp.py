@@ -95,36 +95,36 @@ def test_a_route_that_cannot_be_read_is_an_error(rest: str) -> None:
 EXTENSIVE = """Neighbor 10.0.0.1
 
     Session                       Local
-   local                      10.0.0.11                                
-   state                    ESTABLISHED                                
-   up for                1 day, 2:03:04                                
+   local                      10.0.0.11
+   state                    ESTABLISHED
+   up for                1 day, 2:03:04
 
     Setup                         Local          Remote
-   AS                             65001           65000                
-   ID                         10.0.0.11        10.0.0.1                
-   hold-time                        180               9                
+   AS                             65001           65000
+   ID                         10.0.0.11        10.0.0.1
+   hold-time                        180               9
 
     Capability                    Local          Remote
-   route-refresh:              disabled         enabled                
-   graceful-restart:            enabled         enabled                
+   route-refresh:              disabled         enabled
+   graceful-restart:            enabled         enabled
 
     Families                      Local          Remote        Add-Path
-   ipv4 unicast:                enabled         enabled disabled       
-   ipv6 unicast:                enabled        disabled disabled       
+   ipv4 unicast:                enabled         enabled disabled
+   ipv6 unicast:                enabled        disabled disabled
 
 Neighbor 10.0.0.2
 
   Session                         Local
-   local                      10.0.0.11                                
-   state                         ACTIVE                                
-   down for                     0:00:05                                
+   local                      10.0.0.11
+   state                         ACTIVE
+   down for                     0:00:05
 
   Setup                           Local          Remote
-   AS                             65001             n/a                
-   hold-time                        180             n/a                
+   AS                             65001             n/a
+   hold-time                        180             n/a
 
   Capability                      Local          Remote
-   graceful-restart:            enabled             n/a                
+   graceful-restart:            enabled             n/a
 """
 NEIGHBORS = (
     Neighbor(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -17,11 +18,24 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", cli.main.commands)
+def commands(group: click.Group, before: str = "") -> dict[str, click.Command]:
+    """Every command by its whole name, those of groups within groups too."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{before}{name} ")
+        found[before + name] = command
+    return found
+
+
+COMMANDS = commands(cli.main)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_in_the_readme_and_has_help(name: str) -> None:
     """With the options that it has."""
     assert f"`pgcast {name}" in README
-    command = cli.main.commands[name]
+    command = COMMANDS[name]
     assert command.help
     for parameter in command.params:
         for option in parameter.opts:

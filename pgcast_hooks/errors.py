@@ -299,3 +299,18 @@ class AlreadyRunning(PgcastError):
             f"another reconciler is running, process {self.holder or 'unknown'}, which"
             f" holds {self.path}: nothing was changed"
         )
+
+
+class HistoryUnusable(PgcastError):
+    """The history is there, but cannot be read."""
+
+    exit_code = EX_CONFIG
+
+    def __init__(self, trouble: str) -> None:
+        super().__init__(trouble)
+        self.trouble = trouble
+
+    def __str__(self) -> str:
+        return (
+            f"{self.trouble}; read it as the owner of the state directory, or as root"
+        )

@@ -168,6 +168,24 @@ class Event(NamedTuple):
     milliseconds: float  # from the start of the process, or of the pass
 
 
+class Trigger(NamedTuple):
+    """What made this process act; `start` is in seconds since boot."""
+
+    cause: str  # as in Event
+    text: str
+    start: float
+
+
+class LastPass(NamedTuple):
+    """The reconciler's last pass, as the next process finds it."""
+
+    ago: float  # seconds since its end; inf: before this boot
+    milliseconds: float
+    changed: int
+    trouble: tuple[str, ...]
+    interval: float | None  # in seconds; None: it was one pass, not a loop
+
+
 class PatroniEndpoint(NamedTuple):
     """Where Patroni's REST API is, and how to speak to it. `timeout` is in seconds, for
     one request in all."""

@@ -12,6 +12,7 @@ import os
 import stat
 
 MODE = 0o660
+LOOKS = 3
 
 
 def read(directory: str, name: str, size: int) -> str:
@@ -77,6 +78,29 @@ def boot() -> str:
             return file.read(8)
     except OSError:
         return "unknown"
+
+
+def read_checked(directory: str, name: str, size: int) -> str | None:
+    """What `overwrite_checked` wrote; None where it is damaged.
+
+    Read again where that may be another process's overwriting, which takes no lock.
+    """
+    for _ in range(LOOKS):
+        said, _, text = read(directory, name, size).partition("\n")[0].partition(" ")
+        if said == _check(text):
+            return text
+    return None
+
+
+def overwrite_checked(directory: str, name: str, text: str) -> None:
+    """Write one line in place, with a check by which damage is noticed."""
+    overwrite(directory, name, f"{_check(text)} {text}\n")
+
+
+def _check(text: str) -> str:
+    import binascii
+
+    return f"{binascii.crc32(text.encode('ascii', 'replace')):08x}"
 
 
 def open_plain(directory: str, name: str, flags: int) -> int:

@@ -11,6 +11,8 @@ is known to have read; it is written under the pipe's lock only.
 that it names: a clock that is set back changes nothing, and a record of another boot says
 nothing, as no route has outlived it.
 
+`last-pass` holds how the reconciler's last pass went, for people and for monitoring.
+
 Each file is one short record, overwritten in place: that needs no free space, and a
 record that is torn by a crash reads as another token, or as some marks unread, both of
 which only cost time. A state directory that cannot be used is reported by `trouble`,
@@ -22,15 +24,19 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Sequence
 
 from pgcast_hooks import record
 from pgcast_hooks.errors import AlreadyRunning
-from pgcast_hooks.model import Role
+from pgcast_hooks.model import LastPass, Role
 
 GENERATION = "generation"
 UNREAD_MARKS = "unread-marks"
 RECONCILER = "reconciler"
-RECORD = 64  # bytes; no record is longer
+LAST_PASS = "last-pass"
+RECORD = 64  # bytes; no record is longer, but for the last pass's
+PASS_RECORD = 16384
+TROUBLE = 300  # letters of each line of trouble in it
 MANY_MARKS = 64  # a count beyond this is damage, not history
 UNKNOWN_MARKS = (
     2  # what one killed exchange leaves behind, taken where the file cannot be read
@@ -87,6 +93,54 @@ class State:
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         return now - then if boot == record.boot() and then <= now else None
 
+    def note_pass(self, done: LastPass) -> None:
+        """Record how a pass went that ended `done.ago` seconds ago; of its trouble, what
+        fits."""
+        import json  # a withdrawal makes no pass
+
+        end = time.clock_gettime(time.CLOCK_BOOTTIME) - done.ago
+        told = {
+            "boot": record.boot(),
+            "end": end,
+            "milliseconds": done.milliseconds,
+            "changed": done.changed,
+            "trouble": _fitting(done.trouble, PASS_RECORD - 512),
+            "interval": done.interval,
+        }
+        text = json.dumps(told)
+        try:
+            record.overwrite_checked(self._directory, LAST_PASS, text)
+        except OSError as error:
+            self._note(LAST_PASS, error)
+
+    def last_pass(self) -> LastPass | None:
+        """The reconciler's last pass; None where there is none, or a damaged record."""
+        import json
+
+        try:
+            text = record.read_checked(self._directory, LAST_PASS, PASS_RECORD)
+            told = json.loads(text or "")
+            now = time.clock_gettime(time.CLOCK_BOOTTIME)
+            ago = (
+                now - float(told["end"])
+                if told["boot"] == record.boot()
+                else float("inf")
+            )
+            return LastPass(
+                ago,
+                float(told["milliseconds"]),
+                int(told["changed"]),
+                tuple(map(str, told["trouble"])),
+                None if told["interval"] is None else float(told["interval"]),
+            )
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._note(LAST_PASS, error)
+            return None
+        except (ValueError, TypeError, KeyError):
+            return None
+
     def claim_reconciler(self) -> None:
         """Be the only reconciler until this process ends, in whatever way it does.
 
@@ -124,6 +178,20 @@ class State:
 
     def _note(self, name: str, error: OSError) -> None:
         self.trouble = f"state file {os.path.join(self._directory, name)} cannot be used: {error.strerror}"
+
+
+def _fitting(lines: Sequence[str], room: int) -> list[str]:
+    """The first of the lines, each cut short, and how many were left out, as JSON within
+    `room` bytes."""
+    import json
+
+    fitting: list[str] = []
+    for line in lines:
+        room -= len(json.dumps(line[:TROUBLE])) + 2
+        if room < 0:
+            return [*fitting, f"and {len(lines) - len(fitting)} more"]
+        fitting.append(line[:TROUBLE])
+    return fitting
 
 
 def _known(scope: str, role: Role) -> str:

@@ -1,17 +1,22 @@
-"""Who runs this process, in words that a colleague can ask for."""
+"""Who runs this process, by the name that people know them by.
+
+For display only: nothing is allowed or refused because of it, as `SUDO_USER` is whatever
+the caller's environment says.
+"""
 
 from __future__ import annotations
 
 import os
-import pwd
 
 
-def who() -> str:
-    """`alice (root)` behind sudo, else the name of the user."""
-    uid = os.getuid()
+def user() -> str:
+    """The user's name, with who became it through sudo: "postgres", "alice (root)"."""
+    import pwd  # asked for once the route has been moved
+
+    number = os.getuid()
     try:
-        name = pwd.getpwuid(uid).pw_name
+        name = pwd.getpwuid(number).pw_name
     except KeyError:
-        name = f"uid {uid}"
-    person = os.environ.get("SUDO_USER") or ""
-    return f"{person} ({name})" if person and person != name else name
+        name = str(number)
+    before = os.environ.get("SUDO_USER")
+    return f"{before} ({name})" if before and before != name else name

@@ -1,4 +1,4 @@
-"""Durations as people write them: `45s`, `30m`, `2h`, `1d`, `1h30m`."""
+"""A length of time as people type it: 10s, 30m, 2h, 1d, 1h30m."""
 
 from __future__ import annotations
 
@@ -7,49 +7,54 @@ from typing import Any
 
 import click
 
-UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-LONGEST = 366 * UNITS["d"]
-_FORM = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in UNITS))
+PATTERN = re.compile(
+    "(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?"
+)
+UNITS = (86400.0, 3600.0, 60.0, 1.0)
+MOST = 366 * 86400.0
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg]
-    """Gives seconds."""
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks only
+    """Gives seconds. A number needs its unit: 30 might be meant in minutes or seconds."""
 
     name = "duration"
 
     def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
     ) -> float:
-        """Seconds, more than none and at most a year."""
         if isinstance(value, float):
             return value
-        match = _FORM.fullmatch(value)
-        if not value or match is None:
-            self.fail(
-                f"{value!r} is no duration: write it with units, 30m, 2h or 1h30m",
-                param,
-                ctx,
+        seconds = parse(value)
+        if seconds is None:
+            number = value.isascii() and value.isdigit()
+            cure = (
+                f"needs a unit: {value}s, {value}m, {value}h or {value}d"
+                if number
+                else "is not a length of time such as 10s, 30m, 2h, 1d or 1h30m"
             )
-        parts = zip(match.groups(), UNITS.values())
-        seconds = sum(int(count or 0) * unit for count, unit in parts)
-        if not 0 < seconds <= LONGEST:
-            self.fail(
-                f"{value!r} is not between a second and {LONGEST // UNITS['d']} days",
-                param,
-                ctx,
-            )
-        return float(seconds)
+            self.fail(f"{value!r} {cure}", param, ctx)
+        if not 0 < seconds <= MOST:
+            self.fail(f"{value!r} is not above 0 and up to 366d", param, ctx)
+        return seconds
 
 
-DURATION = Duration()
+def parse(text: str) -> float | None:
+    """Seconds; None where the text is no length of time."""
+    match = PATTERN.fullmatch(text)
+    if not text or match is None:
+        return None
+    return sum(int(count or 0) * unit for count, unit in zip(match.groups(), UNITS))
 
 
 def spoken(seconds: float) -> str:
     """A duration in its two greatest units: `1h 30m`, `4d 2h`, `12s`."""
     left = max(0, round(seconds))
     parts: list[str] = []
-    for unit, size in UNITS.items():
-        count, left = divmod(left, size)
+    for unit, size in zip("dhms", UNITS):
+        count, left = divmod(left, int(size))
         if count or (unit == "s" and not parts):
             parts.append(f"{count}{unit}")
     return " ".join(parts[:2])

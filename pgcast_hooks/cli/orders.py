@@ -13,17 +13,17 @@ import click
 
 from pgcast_hooks import config as configuration
 from pgcast_hooks.apply import Host, apply, host
-from pgcast_hooks.cli.duration import DURATION, spoken
+from pgcast_hooks.cli.duration import Duration, spoken
 from pgcast_hooks.cli.group import log, main, named_cluster, named_routes
 from pgcast_hooks.errors import NotEarned, OverrideNotKept
 from pgcast_hooks.model import Cluster, Config, Eligibility, Order, Override, Route
-from pgcast_hooks.who import who
+from pgcast_hooks.who import user
 
 FOR = click.option(
     "--for",
     "left",
     metavar="DURATION",
-    type=DURATION,
+    type=Duration(),
     help="How long it holds, such as 30m or 2h. [default: until 'pgcast auto']",
 )
 REASON = click.option(
@@ -49,7 +49,7 @@ def withdraw(
     config = configuration.load(path)
     routes = named_routes(named_cluster(config, scope), prefixes)
     hands = host(config)
-    order = Override(Order.WITHDRAW, reason, who(), left=left)
+    order = Override(Order.WITHDRAW, reason, user(), left=left)
     _withdraw(hands, routes, [route.prefix for route in routes], order)
     log([f"{route.prefix} is withdrawn, {_how_long(left)}" for route in routes])
     log(hands.troubles())
@@ -62,7 +62,7 @@ def withdraw(
     "--for",
     "left",
     metavar="DURATION",
-    type=DURATION,
+    type=Duration(),
     required=True,
     help="How long it holds, such as 30m or 2h.",
 )
@@ -95,7 +95,7 @@ def announce(
     hands = host(config)
     if not yes:
         _ask(hands, cluster, routes)
-    order = Override(Order.ANNOUNCE, reason, who(), left=left)
+    order = Override(Order.ANNOUNCE, reason, user(), left=left)
     for route in routes:
         hands.overrides.set(route.prefix, order)
     hands.state.raise_generation()
@@ -143,7 +143,7 @@ def maintenance_on(path: str, left: float | None, reason: str) -> None:
     """
     config = configuration.load(path)
     hands = host(config)
-    order = Override(Order.WITHDRAW, reason, who(), left=left)
+    order = Override(Order.WITHDRAW, reason, user(), left=left)
     _withdraw(hands, _all_routes(config), [None], order)
     until = _how_long(left, "pgcast maintenance off")
     log([f"every route is withdrawn, {until}", *hands.troubles()])

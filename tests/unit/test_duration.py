@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from pgcast_hooks.cli.duration import DURATION, spoken
+from pgcast_hooks.cli.duration import Duration, spoken
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from pgcast_hooks.cli.duration import DURATION, spoken
 )
 def test_a_duration(text: str, seconds: float) -> None:
     """In the units that everybody knows, the greatest first."""
-    assert DURATION.convert(text, None, None) == seconds
+    assert Duration().convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ def test_a_duration(text: str, seconds: float) -> None:
 )
 def test_no_duration(text: str) -> None:
     """A number without a unit is as likely to be minutes as seconds."""
-    with pytest.raises(click.BadParameter, match=r"duration|between"):
-        DURATION.convert(text, None, None)
+    with pytest.raises(click.BadParameter, match=r"a unit|length of time|up to"):
+        Duration().convert(text, None, None)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from pgcast_hooks import record
 from pgcast_hooks.errors import OverrideNotKept
 from pgcast_hooks.model import Order, Override
 from pgcast_hooks.override import Overrides
+from tests.integration.waiting import until
 
 V4 = ipaddress.ip_network("192.0.2.10/32")
 V6 = ipaddress.ip_network("2001:db8::10/128")
@@ -225,10 +226,11 @@ def test_writers_that_are_killed_leave_a_whole_order(
         for writer in writers:
             assert writer.stdout
             writer.stdout.readline()
+        until(lambda: overrides.standing(V4), "an order")
         for _ in range(100):
             found = overrides.standing(V4)
-            if found:
-                assert found.reason in ("x" * 400, "y" * 400), found
+            assert found is not None
+            assert found.reason in ("x" * 400, "y" * 400), found
         for writer in writers:
             os.kill(writer.pid, signal.SIGKILL)
             writer.communicate()

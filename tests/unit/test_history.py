@@ -1,0 +1,421 @@
+"""The history: many write at once, any of them may die, and what was acknowledged is read back."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgcast_hooks import history as module
+from pgcast_hooks.history import History, stamp
+from pgcast_hooks.journal import KEPT
+from pgcast_hooks.model import Event
+
+PREFIX = ip_network("192.0.2.10/32")
+ROOT = Path(__file__).parents[2]
+WRITER = """
+import sys
+from ipaddress import ip_network
+from pgcast_hooks.history import History
+from pgcast_hooks.model import Event
+
+directory, name, count, limit = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+history = History(directory, limit)
+for number in range(count):
+    done = f"{name} {number}"
+    prefix = ip_network("192.0.2.10/32")
+    history.append([Event("callback", done, "main", prefix, None, None, None, "changed", None, 1.0)])
+    print(history.trouble or done, flush=True)
+"""
+
+
+def event(trigger: str = "on_stop primary main", **changes: Any) -> Event:
+    """A withdrawal; `changes` replace fields."""
+    plain = Event(
+        cause="callback",
+        trigger=trigger,
+        scope="main",
+        prefix=PREFIX,
+        want="withdraw route 192.0.2.10/32",
+        have=None,
+        observation=None,
+        result="changed",
+        error=None,
+        milliseconds=51.04,
+    )
+    return plain._replace(**changes)
+
+
+def triggers(history: History) -> list[str]:
+    """What was read back, by the one field that tells events apart here."""
+    found = [event["trigger"] for event in history.read()]
+    assert history.trouble is None
+    return found
+
+
+def test_a_line_is_a_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its keys, their order and form: other programs read it."""
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setattr(module, "now", lambda: 1_795_489_965.1239)
+    monkeypatch.setattr(module, "user", lambda: "postgres")
+    history = History(str(tmp_path))
+    history.append([event()])
+    assert (tmp_path / "history").read_text() == (
+        '{"version":1,"time":"2026-11-24T03:12:45.123Z","user":"postgres","cause":"callback",'
+        '"trigger":"on_stop primary main","scope":"main","prefix":"192.0.2.10/32",'
+        '"want":"withdraw route 192.0.2.10/32","have":null,"observation":null,"result":"changed",'
+        '"error":null,"milliseconds":51.0}\n'
+    )
+    assert list(history.read()) == [json.loads((tmp_path / "history").read_text())]
+
+
+def test_who_became_root_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sudo leaves the name of who typed the command."""
+    history = History(str(tmp_path))
+    for name in (None, "alice", "root"):
+        monkeypatch.delenv("SUDO_USER", raising=False)
+        if name:
+            monkeypatch.setenv("SUDO_USER", name)
+        history.append([event()])
+    assert [said["user"] for said in history.read()] == ["root", "alice (root)", "root"]
+
+
+def test_a_text_may_hold_anything_and_is_cut(tmp_path: Path) -> None:
+    """A callback's arguments are bytes; what Patroni says may be long."""
+    history = History(str(tmp_path))
+    wild = 'a\n"\udcff\x1b[2J{}'
+    history.append([event(wild, error="x" * 10_000)])
+    history.append([event()])
+    assert triggers(history) == [wild, "on_stop primary main"]
+    assert (tmp_path / "history").read_bytes().count(b"\n") == 2
+    assert len(next(history.read())["error"]) == 500
+
+
+@pytest.mark.parametrize("torn", [b'{"version":1,"ti', b"\x00" * 100, b"[]", b"}{"])
+def test_a_torn_line_takes_no_other_with_it(tmp_path: Path, torn: bytes) -> None:
+    """It is left out, and counted as such; the next one begins on its own line."""
+    history = History(str(tmp_path))
+    history.append([event("before")])
+    with open(tmp_path / "history", "ab") as file:
+        file.write(torn)
+    assert (triggers(history), history.skipped) == (["before"], 1)
+    history.append([event("after")])
+    assert (triggers(history), history.skipped) == (["before", "after"], 1)
+    assert history.counts() == {("callback", "changed"): 2}
+    assert history.last_all()["192.0.2.10/32"]["trigger"] == "after"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"version": 2},
+        {"prefix": None},
+        {"milliseconds": "soon"},
+        {"time": 5},
+    ],
+)
+def test_what_this_version_cannot_read_is_left_out(
+    tmp_path: Path, line: dict[str, Any]
+) -> None:
+    """A line of a later version, or of an editor, must not break those who read."""
+    history = History(str(tmp_path))
+    history.append([event()])
+    (told,) = history.read()
+    (tmp_path / "history").write_text(json.dumps({**told, **line}) + "\n")
+    assert (list(history.read()), history.skipped) == ([], 1)
+
+
+def test_rotation_keeps_old_files_and_all_counts(tmp_path: Path) -> None:
+    """The oldest go, the counts stay."""
+    history = History(str(tmp_path), limit=1000)
+    for number in range(100):
+        result = ("changed", "refused", "failed")[number % 3]
+        history.append([event(f"{number}", result=result)])
+        assert history.trouble is None
+        assert sum(history.counts().values()) == number + 1
+    files = {"history", *(f"history.{n}" for n in range(1, KEPT + 1))}
+    assert {path.name for path in tmp_path.iterdir()} == {*files, "history-counts"}
+    assert all(path.stat().st_size < 1500 for path in tmp_path.iterdir())
+    found = triggers(history)
+    assert found == [f"{number}" for number in range(100 - len(found), 100)]
+    assert len(found) >= 4 * 3
+    assert History(str(tmp_path)).counts() == {
+        ("callback", "changed"): 34,
+        ("callback", "refused"): 33,
+        ("callback", "failed"): 33,
+    }
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x00" * 80, b"garbage", None])
+def test_damaged_counts_are_made_from_the_files(
+    tmp_path: Path, damage: bytes | None
+) -> None:
+    """As many as there are still files of; and they are right again from then on."""
+    history = History(str(tmp_path), limit=1000)
+    for number in range(50):
+        history.append([event(f"{number}")])
+    if damage is None:
+        (tmp_path / "history-counts").unlink()
+    else:
+        (tmp_path / "history-counts").write_bytes(damage)
+    left = len(triggers(history))
+    assert left < 50
+    assert history.counts() == {("callback", "changed"): left}
+    for number in range(50):
+        history.append([event(f"{number}")])
+    assert history.counts() == {("callback", "changed"): left + 50}
+
+
+def test_a_rotation_that_was_killed_costs_no_file(tmp_path: Path) -> None:
+    """The next one goes on where a number is missing."""
+    history = History(str(tmp_path), limit=1000)
+    while not (tmp_path / "history.4").exists():
+        history.append([event()])
+    (tmp_path / "history.4").unlink()
+    (tmp_path / "history.3").rename(tmp_path / "history.4")
+    (tmp_path / "history.2").rename(tmp_path / "history.3")  # killed here
+    oldest = (tmp_path / "history.4").read_bytes()
+    while not (tmp_path / "history.2").exists():
+        history.append([event()])
+    assert (tmp_path / "history.4").read_bytes() == oldest
+
+
+def test_the_last_change_of_each_prefix(tmp_path: Path) -> None:
+    """Of all files; a refusal is none."""
+    history = History(str(tmp_path), limit=1000)
+    other = ip_network("2001:db8::10/128")
+    assert history.last(PREFIX) is None
+    history.append([event("old", prefix=other)])
+    for number in range(6):
+        history.append([event(f"{number}")])
+    history.append([event('"prefix":"2001:db8::10/128"', result="refused")])
+    history.append([event("refused", result="refused", prefix=other)])
+    assert (tmp_path / "history.1").exists()
+    assert set(history.last_all()) == {"192.0.2.10/32", "2001:db8::10/128"}
+    assert str(history.last(PREFIX)["trigger"]) == "5"  # type: ignore[index]
+    assert str(history.last(other)["trigger"]) == "old"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("what", ["missing", "a file", "a link", "unwritable"])
+def test_trouble_is_told_and_never_raised(tmp_path: Path, what: str) -> None:
+    """A history that cannot be written must not keep a route from being moved."""
+    directory = tmp_path / "state"
+    reason = "No such file or directory"
+    if what == "a file":
+        directory.write_text("")
+        reason = "Not a directory"
+    elif what != "missing":
+        directory.mkdir()
+        (directory / "precious").write_text("")
+        (directory / "history").symlink_to(directory / "precious")
+        reason = "Too many levels of symbolic links"
+    if what == "unwritable":
+        (directory / "history").unlink()
+        (directory / "history").mkdir()
+        reason = "Is a directory"
+    history = History(str(directory))
+    history.append([event()])
+    assert history.trouble == (
+        f"history file {directory}/history cannot be used: {reason}"
+    )
+    assert history.counts() == {}
+    assert history.last(PREFIX) is None
+    assert list(history.read()) == []
+
+
+def test_trouble_ends(tmp_path: Path) -> None:
+    """The loop tells of it when it begins, and when it is over."""
+    history = History(str(tmp_path / "state"))
+    history.append([event()])
+    assert history.trouble
+    (tmp_path / "state").mkdir()
+    history.append([event()])
+    assert history.trouble is None
+
+
+@pytest.mark.parametrize("name", ["history.4", "history-counts"])
+def test_what_stands_in_the_way_of_a_rotation_is_trouble_and_costs_no_event(
+    tmp_path: Path, name: str
+) -> None:
+    """Somebody's directory: the file grows, or the counts are made from what there is."""
+    history = History(str(tmp_path), limit=1000)
+    (tmp_path / name).mkdir()
+    troubles = []
+    for number in range(20):
+        history.append([event(f"{number}")])
+        troubles.append(history.trouble)
+    expected = f"history file {tmp_path}/"
+    assert [trouble for trouble in troubles if trouble]
+    assert all(trouble.startswith(expected) for trouble in troubles if trouble)
+    (tmp_path / name).rmdir()
+    assert triggers(history) == [f"{number}" for number in range(20)]
+
+
+def writers(
+    directory: Path, count: int, limit: int, names: str = "abcdefgh"
+) -> list[subprocess.Popen[str]]:
+    """Processes that append at once and print what is acknowledged."""
+    return [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                WRITER,
+                str(directory),
+                name,
+                str(count),
+                str(limit),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        for name in names
+    ]
+
+
+def acknowledged(processes: list[subprocess.Popen[str]]) -> list[str]:
+    """What the writers printed until their end; a torn last line is none."""
+    found = []
+    for process in processes:
+        out, _ = process.communicate(timeout=120)
+        found += [line[:-1] for line in out.splitlines(True) if line.endswith("\n")]
+    return found
+
+
+def test_eight_writers_lose_nothing(tmp_path: Path) -> None:
+    """1,600 events, rotated three times meanwhile, each there once and each writer's in order."""
+    said = acknowledged(writers(tmp_path, 200, 120_000))
+    history = History(str(tmp_path))
+    found = triggers(history)
+    assert len(found) == 1600
+    assert Counter(found) == Counter(said)
+    assert history.skipped == 0
+    assert (tmp_path / "history.3").exists()
+    assert history.counts() == {("callback", "changed"): 1600}
+    for name in "abcdefgh":
+        mine = [trigger for trigger in found if trigger.startswith(name)]
+        assert mine == [f"{name} {number}" for number in range(200)]
+
+
+def test_writers_that_are_killed_or_stopped_lose_nothing_of_others(
+    tmp_path: Path,
+) -> None:
+    """At any point: in the lock, in a rotation, in a write. What was acknowledged is there."""
+    choice = random.Random(4)
+    processes = writers(tmp_path, 200, 120_000)
+    doomed = processes[:5]
+    for process in doomed:
+        assert process.stdout
+        os.read(process.stdout.fileno(), 1)  # it is at work
+    stopped = doomed.pop()
+    stopped.send_signal(signal.SIGSTOP)
+    for process in doomed:
+        time.sleep(choice.uniform(0, 0.05))
+        process.kill()
+    said = acknowledged(processes[5:])
+    stopped.send_signal(signal.SIGCONT)
+    said += [
+        line for line in acknowledged([stopped, *doomed]) if line[:1] in "abcdefgh"
+    ]
+    history = History(str(tmp_path))
+    found = Counter(triggers(history))
+    lost = [line for line in said if line[1:2] == " " and line not in found]
+    assert lost == []
+    assert all(count == 1 for count in found.values())
+    assert len(found) >= 3 * 200
+    assert history.counts() == {("callback", "changed"): sum(found.values())}
+
+
+def test_a_lock_that_is_never_freed_delays_for_a_moment_only(tmp_path: Path) -> None:
+    """Its holder is stopped: the event is written, behind a newline of its own."""
+    history = History(str(tmp_path), limit=300)
+    history.append([event("before")])
+    with open(tmp_path / "history", "ab") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        holder.write(b'{"torn')
+        holder.flush()
+        start = time.monotonic()
+        for number in range(3):
+            history.append([event(f"{number}")])
+        assert time.monotonic() - start < 10  # three times 0.1 s
+    assert history.trouble is None
+    assert triggers(history) == ["before", "0", "1", "2"]
+    assert not (tmp_path / "history.1").exists()
+
+
+def test_a_file_of_root_s_belongs_to_the_directory_s_owner(tmp_path: Path) -> None:
+    """An operator's first run must not lock Patroni's user out, nor must a rotation."""
+    os.chown(tmp_path, 65534, 65534)
+    history = History(str(tmp_path), limit=1000)
+    for _ in range(5):
+        history.append([event()])
+    assert {path.stat().st_uid for path in tmp_path.iterdir()} == {65534}
+    assert {path.stat().st_mode & 0o007 for path in tmp_path.iterdir()} == {0}
+
+
+def followed(following: Iterator[dict[str, Any] | None], looks: int = 3) -> list[str]:
+    """What is new in the next `looks` looks; a new file is met with the second."""
+    found: list[str] = []
+    while looks:
+        told = next(following)
+        if told is None:
+            looks -= 1
+        else:
+            found.append(told["trigger"])
+    return found
+
+
+def test_following_goes_on_across_rotations(tmp_path: Path) -> None:
+    """Several between two looks, too; and a line that somebody still had the old file for."""
+    history = History(str(tmp_path), limit=1000)
+    following = History(str(tmp_path)).follow()
+    assert next(following) is None  # there is no file yet
+    for count in (1, 3, 10, 1):
+        expected = [f"{count}: {number}" for number in range(count)]
+        for trigger in expected:
+            history.append([event(trigger)])
+        assert followed(following) == expected
+    with open(tmp_path / "history", "ab") as late:
+        for number in (3, 2, 1):
+            os.rename(
+                tmp_path / f"history.{number}", tmp_path / f"history.{number + 1}"
+            )
+        os.rename(tmp_path / "history", tmp_path / "history.1")
+        history.append([event("new")])
+        assert followed(following) == ["new"]
+        told = {**next(history.read()), "trigger": "late"}
+        late.write(json.dumps(told).encode() + b"\n")
+        late.flush()
+        assert followed(following) == ["late"]
+
+
+def test_a_file_that_is_emptied_is_followed_from_its_beginning(tmp_path: Path) -> None:
+    """As `: > history` leaves it."""
+    history = History(str(tmp_path))
+    history.append([event("1"), event("2")])
+    following = history.follow()
+    assert [next(following), next(following), next(following)][2] is None
+    os.truncate(tmp_path / "history", 0)
+    history.append([event("3")])
+    assert next(following)["trigger"] == "3"  # type: ignore[index]
+
+
+def test_a_moment_is_written_in_utc() -> None:
+    """To the millisecond, cut and not rounded: the text sorts as the moments do."""
+    assert stamp(0.9999) == "1970-01-01T00:00:00.999Z"
+    assert stamp(1_795_489_965.0) == "2026-11-24T03:12:45.000Z"

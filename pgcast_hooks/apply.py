@@ -7,18 +7,21 @@ What callback, operator and reconciler do alike, whatever made them want it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pgcast_hooks import exabgp, policy
+from pgcast_hooks.account import Account
 from pgcast_hooks.errors import (
     NotApplied,
+    PgcastError,
     PipeBusy,
     PipeMissing,
     PipeUnusable,
     Rejected,
     Superseded,
 )
+from pgcast_hooks.history import History
 from pgcast_hooks.model import Announcement, Config, Prefix, RibEntry, Want
 from pgcast_hooks.override import Overrides
 from pgcast_hooks.pipe import Pipe, locate
@@ -31,51 +34,94 @@ class Host(NamedTuple):
     pipe: Pipe
     state: State
     overrides: Overrides
+    account: Account
 
     def troubles(self) -> list[str]:
         """What could not be read or written since this was asked last, though nothing
         waited for it."""
-        found = (self.state.trouble, self.overrides.trouble)
-        self.state.trouble = self.overrides.trouble = None
-        return [trouble for trouble in found if trouble]
+        files = (self.state, self.overrides, self.account.history)
+        found = [file.trouble for file in files if file.trouble]
+        for file in files:
+            file.trouble = None
+        return found
 
 
-def host(config: Config) -> Host:
-    """The hands that a configuration names; nothing is opened yet."""
+def host(config: Config, cause: str = "", trigger: str = "") -> Host:
+    """The hands that a configuration names; nothing is opened yet.
+
+    `cause` and `trigger`, as in `model.Event`, are for whoever acts.
+    """
     state = State(config.state_dir)
     settings = config.exabgp
+    scopes = {
+        route.prefix: cluster.scope
+        for cluster in config.clusters.values()
+        for route in cluster.routes
+    }
     return Host(
         Pipe(locate(settings.pipe), state, settings.timeout, settings.lock_timeout),
         state,
         Overrides(config.state_dir),
+        Account(History(config.state_dir), cause, trigger, scopes),
     )
 
 
-def apply(hands: Host, want: Want, seen: str | None = None) -> tuple[RibEntry, ...]:
+def apply(
+    hands: Host, want: Want, reasons: Mapping[Prefix, str], seen: str | None = None
+) -> tuple[RibEntry, ...]:
     """Announce and withdraw, whatever stands; returns what then stands of it.
 
-    `seen` is the generation before Patroni was asked; None where nobody was asked, as
-    for a withdrawal. Raises Superseded when the generation has moved since, Rejected or
-    NotApplied when the routes read back differ, and what pipe and speaker raise.
-    Withdrawals that cannot get the lock, or no answers, are written all the same before
-    PipeBusy, PipeMissing or PipeUnusable is raised.
+    `reasons` are for the history. `seen` is the generation before Patroni was asked; None
+    where nobody was asked, as for a withdrawal. Raises Superseded when the generation has
+    moved since, Rejected or NotApplied when the routes read back differ, and what pipe and
+    speaker raise. Withdrawals that cannot get the lock, or no answers, are written all the
+    same before PipeBusy, PipeMissing or PipeUnusable is raised.
     """
-    with _speaker(hands, want, seen) as speaker:
+    with _accounted(hands, want, reasons), _speaker(hands, want, seen) as speaker:
         return _send(speaker, want)
 
 
 def align(
-    hands: Host, want: Want, seen: str, dry_run: bool = False
+    hands: Host,
+    want: Want,
+    reasons: Mapping[Prefix, str],
+    seen: str,
+    dry_run: bool = False,
 ) -> dict[Prefix, list[str]]:
     """Change only what differs from what is wanted; returns what did, in words.
 
     A dry run changes nothing. Raises what `apply` raises.
     """
-    with _speaker(hands, want, seen) as speaker:
-        wrong = policy.differences(want, speaker.exchange().adj_rib_out)
+    wrong: dict[Prefix, list[str]] = {}
+    part: dict[Prefix, Announcement | None] = {}
+    with _accounted(hands, part, reasons, wrong), _speaker(
+        hands, want, seen
+    ) as speaker:
+        wrong.update(policy.differences(want, speaker.exchange().adj_rib_out))
         if wrong and not dry_run:
-            _send(speaker, {prefix: want[prefix] for prefix in wrong})
+            part.update((prefix, want[prefix]) for prefix in wrong)
+            _send(speaker, part)
         return wrong
+
+
+@contextlib.contextmanager
+def _accounted(
+    hands: Host,
+    want: Want,
+    reasons: Mapping[Prefix, str],
+    have: Mapping[Prefix, Sequence[str]] | None = None,
+) -> Iterator[None]:
+    """Have the history tell of what is wanted at the end, when the pipe is free again."""
+    try:
+        yield
+    except Superseded:
+        raise  # it is tried again
+    except PgcastError as error:
+        commands = {prefix: command(prefix, must) for prefix, must in want.items()}
+        hands.account.acted(commands, reasons, have, error)
+        raise
+    commands = {prefix: command(prefix, must) for prefix, must in want.items()}
+    hands.account.acted(commands, reasons, have)
 
 
 def read(hands: Host) -> exabgp.Answer:

@@ -90,20 +90,20 @@ def run(callback: Callback, config: Config) -> str:
     cluster = config.clusters.get(callback.scope)
     if cluster is None:
         raise UnknownScope(callback.scope, list(config.clusters))
-    hands = host(config)
+    hands = host(config, "callback", " ".join(callback))
     hands.state.raise_generation()
-    hints, withdrawn = {}, []
+    hints, reasons = {}, {}
     for route in cluster.routes:
         override = hands.overrides.standing(route.prefix)
         hints[route] = policy.hint(callback, route.role, override)
-        if hints[route] is Hint.WITHDRAW:
-            why = f" ({policy.phrase(override)})" if override else ""
-            withdrawn.append(f"{route.prefix}{why}")
+        if override:
+            reasons[route.prefix] = policy.phrase(override)
     said = []
-    if withdrawn:
-        gone = [route.prefix for route in hints if hints[route] is Hint.WITHDRAW]
-        apply(hands, dict.fromkeys(gone))
-        said.append(f"withdrew {', '.join(withdrawn)}")
+    gone = [route.prefix for route in hints if hints[route] is Hint.WITHDRAW]
+    if gone:
+        apply(hands, dict.fromkeys(gone), reasons)
+        words = [f"{p} ({reasons[p]})" if p in reasons else str(p) for p in gone]
+        said.append(f"withdrew {', '.join(words)}")
     asked = [route for route in cluster.routes if hints[route] is not Hint.WITHDRAW]
     if asked:
         # Imported here, because a withdrawal does not pay for HTTP.

@@ -66,7 +66,7 @@ def look(hands: Host, cluster: Cluster, routes: Sequence[Route]) -> list[str]:
     """
     attempt = _Attempt(hands, cluster, routes)
     attempt.make(cluster.patroni.timeout)
-    return attempt.said + [attempt.outcome(route) for route in attempt.pending]
+    return attempt.outcomes()
 
 
 class _Attempt:
@@ -105,14 +105,17 @@ class _Attempt:
     def ordered(self, waited: float) -> list[str]:
         """What was said, if what is pending is announced all the same, on an operator's
         order. Raises NotConfirmed for the first route that is not."""
-        for route in self.pending:
-            if not self._made.get(route.prefix):
-                reason = self._reasons[route.prefix]
-                raise NotConfirmed(str(route.prefix), reason, waited)
-        return self.said + [self.outcome(route) for route in self.pending]
+        refused = [r.prefix for r in self.pending if not self._made.get(r.prefix)]
+        self._hands.account.refused({p: self._reasons[p] for p in refused})
+        for prefix in refused:
+            raise NotConfirmed(str(prefix), self._reasons[prefix], waited)
+        return self.outcomes()
 
-    def outcome(self, route: Route) -> str:
-        """What became of a route that Patroni did not confirm."""
+    def outcomes(self) -> list[str]:
+        """What became of each route."""
+        return self.said + [self._outcome(route) for route in self.pending]
+
+    def _outcome(self, route: Route) -> str:
         if self._made.get(route.prefix):
             return self._announced[route.prefix]
         left = route.prefix not in self._made
@@ -154,7 +157,7 @@ class _Attempt:
                 self._reasons[route.prefix] = decision.reason
         for prefix in want:
             self._made.pop(prefix, None)  # until it is read back
-        entries = apply(self._hands, want, seen) if want else ()
+        entries = apply(self._hands, want, self._reasons, seen) if want else ()
         self._made.update(want)
         for prefix, must in want.items():
             if must:

@@ -8,10 +8,12 @@ loop runs a pass at every interval, and at once when ExaBGP is back from a resta
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pgcast_hooks import policy
+from pgcast_hooks.account import without_figures
 from pgcast_hooks.apply import Host, align, apply
 from pgcast_hooks.errors import PgcastError, Superseded
 from pgcast_hooks.model import (
@@ -19,6 +21,7 @@ from pgcast_hooks.model import (
     Cluster,
     Config,
     Eligibility,
+    LastPass,
     Prefix,
     Route,
 )
@@ -32,26 +35,70 @@ log = logging.getLogger(__name__)
 
 
 class Pass(NamedTuple):
-    """What one pass found: all that is wanted, what differed from it, what is unknown, and
-    the seconds until the next override expires."""
+    """What one pass found: all that is wanted, what differed from it, which are unknown and
+    why, and the seconds until the next override expires."""
 
     want: dict[Prefix, Announcement | None]
     differences: dict[Prefix, str]
-    unknown: tuple[str, ...]
+    unheard: dict[Prefix, str]
     expiry: float | None
 
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """What is not known, each thing once."""
+        return tuple(dict.fromkeys(self.unheard.values()))
 
-def reconcile(hands: Host, config: Config, dry_run: bool = False) -> Pass:
+
+def reconcile(
+    hands: Host, config: Config, dry_run: bool = False, interval: float | None = None
+) -> Pass:
     """Make one pass; a dry run only tells what it would change.
 
-    Raises Superseded when others acted all the time, and what `align` raises.
+    `interval` is that of the loop, for whoever asks for the last pass. Raises Superseded
+    when others acted all the time, and what `align` raises.
     """
+    start = time.monotonic()
+    hands.account.begin()
+    before = hands.state.last_pass()
+    try:
+        done = _pass(hands, config, dry_run)
+    except PgcastError as error:
+        if not dry_run:
+            _note(hands, start, 0, [str(error)], interval)
+        raise
+    if not dry_run:
+        troubles = before.trouble if before else ()
+        known = [without_figures(trouble) for trouble in troubles]
+        hands.account.refused(
+            {
+                prefix: trouble
+                for prefix, trouble in done.unheard.items()
+                if without_figures(trouble) not in known
+            }
+        )
+        _note(hands, start, len(done.differences), done.unknown, interval)
+    return done
+
+
+def _note(
+    hands: Host,
+    start: float,
+    changed: int,
+    trouble: Sequence[str],
+    interval: float | None,
+) -> None:
+    milliseconds = (time.monotonic() - start) * 1000
+    done = LastPass(0.0, milliseconds, changed, tuple(trouble), interval)
+    hands.state.note_pass(done)
+
+
+def _pass(hands: Host, config: Config, dry_run: bool) -> Pass:
     for _ in range(LOOKS):
         seen = hands.state.generation()
         observations = observe_all(config.clusters.values(), hands.state)
         want: dict[Prefix, Announcement | None] = {}
         reasons: dict[Prefix, str] = {}
-        unknown: dict[str, None] = {}
+        unheard: dict[Prefix, str] = {}
         expiries = []
         for cluster, route in _routes(config):
             observation = observations[cluster.scope, route.role]
@@ -63,20 +110,20 @@ def reconcile(hands: Host, config: Config, dry_run: bool = False) -> Pass:
                 since = hands.state.since_known(cluster.scope, route.role)
                 over = policy.expired(since, config.reconcile)
                 if not override:  # in a maintenance Patroni may well be gone
-                    unknown[f"{cluster.scope}: {observation.reason}"] = None
+                    unheard[route.prefix] = f"{cluster.scope}: {observation.reason}"
             decision = decide(route, observation, override, over)
             if decision.acts:
                 want[route.prefix] = decision.must
                 reasons[route.prefix] = decision.reason
         try:
-            wrong = align(hands, want, seen, dry_run)
+            wrong = align(hands, want, reasons, seen, dry_run)
         except Superseded:
             continue
         found = {
             prefix: f"{'; '.join(lines)}: {reasons[prefix]}"
             for prefix, lines in wrong.items()
         }
-        return Pass(want, found, tuple(unknown), min(expiries, default=None))
+        return Pass(want, found, unheard, min(expiries, default=None))
     raise Superseded
 
 
@@ -94,7 +141,7 @@ def loop(
     while not presence.over():
         pause = interval
         try:
-            done = reconcile(hands, config)
+            done = reconcile(hands, config, interval=interval)
         except PgcastError as error:
             trouble: tuple[str, ...] = (str(error),)
             pause = min(interval, RETRY)
@@ -109,21 +156,18 @@ def loop(
         standing = trouble
         presence.wait(pause)
     if withdraw_on_exit:
-        apply(hands, {route.prefix: None for _, route in _routes(config)})
+        routes = [route.prefix for _, route in _routes(config)]
+        reasons = dict.fromkeys(routes, "the reconciler ends")
+        apply(hands, dict.fromkeys(routes), reasons)
         log.info("every route is withdrawn: the reconciler ends")
 
 
 def _tell(before: tuple[str, ...], now: tuple[str, ...]) -> None:
     for line in now:
-        if _kind(line) not in map(_kind, before):
+        if without_figures(line) not in map(without_figures, before):
             log.warning("%s", line)
     if before and not now:
         log.info("all is known and in line again")
-
-
-def _kind(line: str) -> str:
-    """A line without its figures, which change from pass to pass."""
-    return "".join(letter for letter in line if not letter.isdigit())
 
 
 def _routes(config: Config) -> Iterator[tuple[Cluster, Route]]:

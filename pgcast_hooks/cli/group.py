@@ -3,6 +3,8 @@ exit code."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -103,3 +105,8 @@ def log(lines: Iterable[str | None]) -> None:
     for line in lines:
         if line:
             click.echo(f"pgcast: {line}", err=True)
+
+
+def typed() -> str:
+    """The command line, for the history."""
+    return shlex.join(["pgcast", *sys.argv[1:]])

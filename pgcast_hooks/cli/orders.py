@@ -14,9 +14,10 @@ import click
 from pgcast_hooks import config as configuration
 from pgcast_hooks.apply import Host, apply, host
 from pgcast_hooks.cli.duration import Duration, spoken
-from pgcast_hooks.cli.group import log, main, named_cluster, named_routes
+from pgcast_hooks.cli.group import log, main, named_cluster, named_routes, typed
 from pgcast_hooks.errors import NotEarned, OverrideNotKept
 from pgcast_hooks.model import Cluster, Config, Eligibility, Order, Override, Route
+from pgcast_hooks.policy import phrase
 from pgcast_hooks.who import user
 
 FOR = click.option(
@@ -48,7 +49,7 @@ def withdraw(
     """
     config = configuration.load(path)
     routes = named_routes(named_cluster(config, scope), prefixes)
-    hands = host(config)
+    hands = _hands(config)
     order = Override(Order.WITHDRAW, reason, user(), left=left)
     _withdraw(hands, routes, [route.prefix for route in routes], order)
     log([f"{route.prefix} is withdrawn, {_how_long(left)}" for route in routes])
@@ -92,7 +93,7 @@ def announce(
     config = configuration.load(path)
     cluster = named_cluster(config, scope)
     routes = named_routes(cluster, prefixes)
-    hands = host(config)
+    hands = _hands(config)
     if not yes:
         _ask(hands, cluster, routes)
     order = Override(Order.ANNOUNCE, reason, user(), left=left)
@@ -117,7 +118,7 @@ def auto(path: str, scope: str, prefixes: tuple[str, ...]) -> None:
     config = configuration.load(path)
     cluster = named_cluster(config, scope)
     routes = named_routes(cluster, prefixes)
-    hands = host(config)
+    hands = _hands(config)
     for route in routes:
         ended = hands.overrides.end(route.prefix)
         log([_ended(str(route.prefix), ended)])
@@ -142,8 +143,8 @@ def maintenance_on(path: str, left: float | None, reason: str) -> None:
     ends the service for all clients: 'patronictl switchover' first.
     """
     config = configuration.load(path)
-    hands = host(config)
-    order = Override(Order.WITHDRAW, reason, user(), left=left)
+    hands = _hands(config)
+    order = Override(Order.WITHDRAW, reason, user(), left=left, whole_host=True)
     _withdraw(hands, _all_routes(config), [None], order)
     until = _how_long(left, "pgcast maintenance off")
     log([f"every route is withdrawn, {until}", *hands.troubles()])
@@ -157,7 +158,7 @@ def maintenance_off(path: str) -> None:
     from pgcast_hooks.reconcile import reconcile
 
     config = configuration.load(path)
-    hands = host(config)
+    hands = _hands(config)
     log([_ended("this host", hands.overrides.end(None))])
     hands.troubles()  # of what is ended now
     hands.state.raise_generation()
@@ -177,7 +178,8 @@ def _withdraw(
         except OverrideNotKept as error:
             failed = error
     hands.state.raise_generation()
-    apply(hands, {route.prefix: None for route in routes})
+    gone = [route.prefix for route in routes]
+    apply(hands, dict.fromkeys(gone), dict.fromkeys(gone, phrase(order)))
     if failed:
         log(f"{route.prefix} is withdrawn for the moment" for route in routes)
         raise failed
@@ -201,6 +203,10 @@ def _ask(hands: Host, cluster: Cluster, routes: Sequence[Route]) -> None:
         click.echo(f"{seen.reason}; {refusal.earner}.", err=True)
         if not click.confirm("Announce it from here all the same?", err=True):
             raise refusal
+
+
+def _hands(config: Config) -> Host:
+    return host(config, "operator", typed())
 
 
 def _all_routes(config: Config) -> list[Route]:

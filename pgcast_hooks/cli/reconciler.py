@@ -12,7 +12,7 @@ import click
 
 from pgcast_hooks import config as configuration
 from pgcast_hooks.apply import command, host
-from pgcast_hooks.cli.group import log, main
+from pgcast_hooks.cli.group import log, main, typed
 from pgcast_hooks.document import MAX_SECONDS
 from pgcast_hooks.errors import EX_UNAVAILABLE
 
@@ -47,7 +47,7 @@ def reconcile(
     if interval and dry_run:
         raise click.UsageError("--dry-run goes with one pass, not with --interval")
     config = configuration.load(path)
-    hands = host(config)
+    hands = host(config, "reconcile", typed())
     if dry_run:
         _print_plan(reconciler.reconcile(hands, config, dry_run=True))
         return

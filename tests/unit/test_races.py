@@ -65,11 +65,13 @@ class Actor:
 
     def _run(self) -> None:
         self._go.acquire()
-        with contextlib.suppress(PgcastError, Killed):
-            if not self.killed:
-                self._work()
-        self.ended = True
-        self._paused.release()
+        try:
+            with contextlib.suppress(PgcastError, Killed):
+                if not self.killed:
+                    self._work()
+        finally:
+            self.ended = True
+            self._paused.release()
 
     def advance(self) -> None:
         """Let it run to its next step, or to its end."""
@@ -102,6 +104,7 @@ class World:
         self.state = self
         self.pipe = self
         self.overrides = self
+        self.account = self
         self.path = "exabgp.in"
         self.trouble: str | None = None
         self.exabgp = Exabgp()
@@ -185,6 +188,18 @@ class World:
 
     def troubles(self) -> list[str]:
         return []
+
+    # The account, which nobody waits for
+
+    def begin(self) -> None: ...
+
+    def acted(self, *_: object) -> None: ...
+
+    def refused(self, *_: object) -> None: ...
+
+    def last_pass(self) -> None: ...
+
+    def note_pass(self, *_: object) -> None: ...
 
     # The pipe
 
@@ -281,7 +296,7 @@ def withdraw(world: World) -> None:
     """Somebody types `pgcast withdraw main`."""
     world.give(Order.WITHDRAW)
     with contextlib.suppress(PgcastError):
-        apply(world, {CLUSTER.routes[0].prefix: None})  # type: ignore[arg-type]
+        apply(world, {CLUSTER.routes[0].prefix: None}, {})  # type: ignore[arg-type]
         world.obeyed = True
 
 
@@ -373,7 +388,7 @@ def _world_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(World, "__init__", remember)
     monkeypatch.setattr(patroni, "ask", lambda *_: worlds[0].ask())
     monkeypatch.setattr(vip, "carried", lambda _: True)
-    monkeypatch.setattr(callback, "host", lambda _: worlds[0])
+    monkeypatch.setattr(callback, "host", lambda *_: worlds[0])
 
 
 @pytest.mark.parametrize("other", OTHERS)

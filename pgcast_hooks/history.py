@@ -202,9 +202,9 @@ def now() -> float:
 
 def stamp(moment: float) -> str:
     """A moment as the history writes it: UTC, to the millisecond; sorts as text does."""
-    whole = int(moment)
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
-    return f"{text}.{int((moment - whole) * 1000):03}Z"
+    seconds, milliseconds = divmod(round(moment * 1000), 1000)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{text}.{milliseconds:03}Z"
 
 
 def _fields(event: Event) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from pgcast_hooks import history as module
 from pgcast_hooks.history import History, stamp
 from pgcast_hooks.journal import KEPT
 from pgcast_hooks.model import Event
+from tests.integration.waiting import until
 
 PREFIX = ip_network("192.0.2.10/32")
+COUNT = 200
 ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys
@@ -68,7 +70,7 @@ def triggers(history: History) -> list[str]:
 def test_a_line_is_a_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its keys, their order and form: other programs read it."""
     monkeypatch.delenv("SUDO_USER", raising=False)
-    monkeypatch.setattr(module, "now", lambda: 1_795_489_965.1239)
+    monkeypatch.setattr(module, "now", lambda: 1_795_489_965.1231)
     monkeypatch.setattr(module, "user", lambda: "postgres")
     history = History(str(tmp_path))
     history.append([event()])
@@ -265,80 +267,83 @@ def test_what_stands_in_the_way_of_a_rotation_is_trouble_and_costs_no_event(
     assert triggers(history) == [f"{number}" for number in range(20)]
 
 
-def writers(
-    directory: Path, count: int, limit: int, names: str = "abcdefgh"
-) -> list[subprocess.Popen[str]]:
-    """Processes that append at once and print what is acknowledged."""
-    return [
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                WRITER,
-                str(directory),
-                name,
-                str(count),
-                str(limit),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        for name in names
-    ]
+class Writer:
+    """A process that appends, and tells what is acknowledged."""
+
+    def __init__(self, directory: Path, said: Path) -> None:
+        self.name = said.name
+        self._said = said
+        code = [WRITER, str(directory), self.name, str(COUNT), "120000"]
+        with said.open("w") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", *code], stdout=out, cwd=ROOT
+            )
+
+    def acknowledged(self) -> list[str]:
+        """What was, so far; a torn last line is none."""
+        lines = self._said.read_text().splitlines(True)
+        return [line[:-1] for line in lines if line.endswith("\n")]
+
+    def has(self, count: int) -> bool:
+        """Whether so many were."""
+        return len(self.acknowledged()) >= count
 
 
-def acknowledged(processes: list[subprocess.Popen[str]]) -> list[str]:
-    """What the writers printed until their end; a torn last line is none."""
-    found = []
-    for process in processes:
-        out, _ = process.communicate(timeout=120)
-        found += [line[:-1] for line in out.splitlines(True) if line.endswith("\n")]
-    return found
+@pytest.fixture
+def writers(tmp_path: Path) -> Iterator[list[Writer]]:
+    """Eight at once."""
+    (tmp_path / "state").mkdir()
+    found = [Writer(tmp_path / "state", tmp_path / name) for name in "abcdefgh"]
+    yield found
+    for writer in found:
+        writer.process.kill()
+        writer.process.wait()
 
 
-def test_eight_writers_lose_nothing(tmp_path: Path) -> None:
+def test_eight_writers_lose_nothing(tmp_path: Path, writers: list[Writer]) -> None:
     """1,600 events, rotated three times meanwhile, each there once and each writer's in order."""
-    said = acknowledged(writers(tmp_path, 200, 120_000))
-    history = History(str(tmp_path))
+    for writer in writers:
+        assert writer.process.wait(120) == 0
+    history = History(str(tmp_path / "state"))
     found = triggers(history)
-    assert len(found) == 1600
-    assert Counter(found) == Counter(said)
+    assert len(found) == 8 * COUNT
     assert history.skipped == 0
-    assert (tmp_path / "history.3").exists()
-    assert history.counts() == {("callback", "changed"): 1600}
-    for name in "abcdefgh":
-        mine = [trigger for trigger in found if trigger.startswith(name)]
-        assert mine == [f"{name} {number}" for number in range(200)]
+    assert (tmp_path / "state" / "history.3").exists()
+    assert history.counts() == {("callback", "changed"): 8 * COUNT}
+    for writer in writers:
+        mine = [trigger for trigger in found if trigger.startswith(writer.name)]
+        assert mine == writer.acknowledged()
 
 
-def test_writers_that_are_killed_or_stopped_lose_nothing_of_others(
-    tmp_path: Path,
+@pytest.mark.parametrize("seed", range(3))
+def test_writers_that_are_killed_or_stopped_cost_no_other_event(
+    tmp_path: Path, writers: list[Writer], seed: int
 ) -> None:
     """At any point: in the lock, in a rotation, in a write. What was acknowledged is there."""
-    choice = random.Random(4)
-    processes = writers(tmp_path, 200, 120_000)
-    doomed = processes[:5]
-    for process in doomed:
-        assert process.stdout
-        os.read(process.stdout.fileno(), 1)  # it is at work
-    stopped = doomed.pop()
-    stopped.send_signal(signal.SIGSTOP)
-    for process in doomed:
-        time.sleep(choice.uniform(0, 0.05))
-        process.kill()
-    said = acknowledged(processes[5:])
-    stopped.send_signal(signal.SIGCONT)
-    said += [
-        line for line in acknowledged([stopped, *doomed]) if line[:1] in "abcdefgh"
-    ]
-    history = History(str(tmp_path))
-    found = Counter(triggers(history))
-    lost = [line for line in said if line[1:2] == " " and line not in found]
-    assert lost == []
-    assert all(count == 1 for count in found.values())
-    assert len(found) >= 3 * 200
-    assert history.counts() == {("callback", "changed"): sum(found.values())}
+    choice = random.Random(seed)
+    stopped, *killed = writers[:5]
+    for writer in writers[:5]:
+        until(writer.acknowledged, "its first event")
+        time.sleep(choice.uniform(0, 0.05))  # anywhere in its work
+        writer.process.send_signal(
+            signal.SIGSTOP if writer is stopped else signal.SIGKILL
+        )
+    for writer in writers[5:]:
+        done = len(writer.acknowledged())
+        until(partial(writer.has, min(done + 5, COUNT)), "events beside a stopped one")
+    stopped.process.send_signal(signal.SIGCONT)
+    for writer in (stopped, *writers[5:]):
+        assert writer.process.wait(120) == 0
+    history = History(str(tmp_path / "state"))
+    found = triggers(history)
+    assert len(found) == len(set(found))
+    assert history.counts() == {("callback", "changed"): len(found)}
+    for writer in writers:
+        mine = [trigger for trigger in found if trigger.startswith(writer.name)]
+        said = writer.acknowledged()
+        assert mine[: len(said)] == said
+        assert len(mine) <= len(said) + 1  # killed before it could tell
+    assert min(len(writer.acknowledged()) for writer in killed) < COUNT
 
 
 def test_a_lock_that_is_never_freed_delays_for_a_moment_only(tmp_path: Path) -> None:
@@ -416,6 +421,7 @@ def test_a_file_that_is_emptied_is_followed_from_its_beginning(tmp_path: Path) -
 
 
 def test_a_moment_is_written_in_utc() -> None:
-    """To the millisecond, cut and not rounded: the text sorts as the moments do."""
-    assert stamp(0.9999) == "1970-01-01T00:00:00.999Z"
+    """To the millisecond; the text sorts as the moments do."""
+    assert stamp(0.9996) == "1970-01-01T00:00:01.000Z"
+    assert stamp(0.0094) == "1970-01-01T00:00:00.009Z"
     assert stamp(1_795_489_965.0) == "2026-11-24T03:12:45.000Z"

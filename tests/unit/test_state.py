@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pgcast_hooks.state import MANY_MARKS, UNKNOWN_MARKS, State
+from pgcast_hooks import record
+from pgcast_hooks.model import LastPass
+from pgcast_hooks.state import MANY_MARKS, PASS_RECORD, UNKNOWN_MARKS, State
+
+PASS = LastPass(2.0, 51.5, 3, ("main: Patroni did not answer", "ünd"), 2.0)
 
 
 def test_each_event_changes_the_generation(tmp_path: Path) -> None:
@@ -100,3 +104,62 @@ def test_a_link_to_nothing_makes_no_file(tmp_path: Path) -> None:
     (tmp_path / "generation").symlink_to(tmp_path / "elsewhere")
     State(str(tmp_path)).raise_generation()
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_last_pass_outlives_the_process(tmp_path: Path) -> None:
+    """With how long ago it ended; a shorter record leaves nothing of a longer one."""
+    assert State(str(tmp_path)).last_pass() is None
+    for done in (PASS, PASS._replace(trouble=(), interval=None)):
+        State(str(tmp_path)).note_pass(done)
+        state = State(str(tmp_path))
+        found = state.last_pass()
+        assert found
+        assert 2.0 <= found.ago < 60
+        assert found._replace(ago=2.0) == done
+        assert state.trouble is None
+
+
+def test_a_pass_before_this_boot_was_endlessly_long_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock that counts begins anew."""
+    State(str(tmp_path)).note_pass(PASS)
+    monkeypatch.setattr(record, "boot", lambda: "another")
+    found = State(str(tmp_path)).last_pass()
+    assert found == PASS._replace(ago=float("inf"))
+
+
+def test_much_trouble_is_told_as_far_as_it_fits(tmp_path: Path) -> None:
+    """A thousand routes that fail make no record that nobody can read."""
+    trouble = tuple(f"{number} {'x' * 1000}" for number in range(1000))
+    State(str(tmp_path)).note_pass(PASS._replace(trouble=trouble))
+    found = State(str(tmp_path)).last_pass()
+    assert found
+    assert (tmp_path / "last-pass").stat().st_size < PASS_RECORD
+    assert [len(line) for line in found.trouble[:40]] == [300] * 40
+    assert found.trouble[-1] == f"and {1001 - len(found.trouble)} more"
+
+
+@pytest.mark.parametrize("damage", ["", "x", "00000000 {}", "half", "one letter"])
+def test_a_damaged_last_pass_is_none(tmp_path: Path, damage: str) -> None:
+    """Torn by a crash, or overwritten by whatever."""
+    path = tmp_path / "last-pass"
+    State(str(tmp_path)).note_pass(PASS)
+    text = path.read_text()
+    if damage == "half":
+        damage = text[: len(text) // 2] + "\0" * 40
+    elif damage == "one letter":
+        damage = text.replace("51.5", "51.6")
+    path.write_text(damage)
+    assert State(str(tmp_path)).last_pass() is None
+
+
+def test_a_last_pass_that_cannot_be_noted_is_trouble(tmp_path: Path) -> None:
+    """And nothing else."""
+    (tmp_path / "last-pass").mkdir()
+    state = State(str(tmp_path))
+    state.note_pass(PASS)
+    assert state.last_pass() is None
+    assert state.trouble == (
+        f"state file {tmp_path}/last-pass cannot be used: Not a plain file"
+    )

@@ -22,6 +22,7 @@ from pgcast_hooks.errors import (
 from pgcast_hooks.model import Announcement, Config, Prefix, RibEntry, Want
 from pgcast_hooks.pipe import Pipe, locate
 from pgcast_hooks.state import State
+from pgcast_hooks.witness import NOBODY, Witness
 
 
 class Host(NamedTuple):
@@ -55,16 +56,22 @@ def apply(hands: Host, want: Want, seen: str | None = None) -> tuple[RibEntry, .
 
 
 def align(
-    hands: Host, want: Want, seen: str, dry_run: bool = False
+    hands: Host,
+    want: Want,
+    seen: str,
+    dry_run: bool = False,
+    witness: Witness = NOBODY,
 ) -> dict[Prefix, list[str]]:
     """Change only what differs from what is wanted; returns what did, in words.
 
     A dry run changes nothing. Raises what `apply` raises.
     """
     with _speaker(hands, want, seen) as speaker:
-        wrong = policy.differences(want, speaker.exchange().adj_rib_out)
+        answer = speaker.exchange(ask_all=witness.curious)
+        witness.answered(answer)
+        wrong = policy.differences(want, answer.adj_rib_out)
         if wrong and not dry_run:
-            _send(speaker, {prefix: want[prefix] for prefix in wrong})
+            _send(speaker, {prefix: want[prefix] for prefix in wrong}, witness)
         return wrong
 
 
@@ -82,8 +89,11 @@ def command(prefix: Prefix, announcement: Announcement | None) -> str:
     return exabgp.announce(announcement)
 
 
-def _send(speaker: exabgp.Speaker, want: Want) -> tuple[RibEntry, ...]:
+def _send(
+    speaker: exabgp.Speaker, want: Want, witness: Witness = NOBODY
+) -> tuple[RibEntry, ...]:
     answer = speaker.exchange(command(*item) for item in want.items())
+    witness.answered(answer)
     wrong = policy.differences(want, answer.adj_rib_out)
     if wrong:
         lines = [line for lines in wrong.values() for line in lines]

@@ -24,6 +24,7 @@ from pgcast_hooks.model import (
 )
 from pgcast_hooks.observe import observe_all, wanted
 from pgcast_hooks.presence import Presence
+from pgcast_hooks.witness import NOBODY, Witness
 
 LOOKS = 5  # how often a pass looks again because somebody acted meanwhile
 RETRY = 0.2  # seconds until the next pass after one that failed at ExaBGP
@@ -39,7 +40,9 @@ class Pass(NamedTuple):
     unknown: tuple[str, ...]
 
 
-def reconcile(hands: Host, config: Config, dry_run: bool = False) -> Pass:
+def reconcile(
+    hands: Host, config: Config, dry_run: bool = False, witness: Witness = NOBODY
+) -> Pass:
     """Make one pass; a dry run only tells what it would change.
 
     Raises Superseded when others acted all the time, and what `align` raises.
@@ -58,8 +61,9 @@ def reconcile(hands: Host, config: Config, dry_run: bool = False) -> Pass:
                 if not policy.expired(since, config.reconcile):
                     continue  # what stands, stands
             want[route.prefix], reasons[route.prefix] = wanted(route, observation)
+        witness.looked(observations, want)
         try:
-            wrong = align(hands, want, seen, dry_run)
+            wrong = align(hands, want, seen, dry_run, witness)
         except Superseded:
             continue
         found = {
@@ -71,7 +75,12 @@ def reconcile(hands: Host, config: Config, dry_run: bool = False) -> Pass:
 
 
 def loop(
-    hands: Host, config: Config, interval: float, stop: int, withdraw_on_exit: bool
+    hands: Host,
+    config: Config,
+    interval: float,
+    stop: int,
+    withdraw_on_exit: bool,
+    witness: Witness = NOBODY,
 ) -> None:
     """Make passes until the file descriptor `stop` becomes readable.
 
@@ -84,7 +93,8 @@ def loop(
     while not presence.over():
         pause = interval
         try:
-            done = reconcile(hands, config)
+            with witness:
+                done = reconcile(hands, config, witness=witness)
         except PgcastError as error:
             trouble: tuple[str, ...] = (str(error),)
             pause = min(interval, RETRY)
@@ -94,6 +104,8 @@ def loop(
                 log.info("%s", line)
         if hands.state.trouble:
             trouble = (*trouble, hands.state.trouble)
+        if witness.trouble:
+            trouble = (*trouble, witness.trouble)
         _tell(standing, trouble)
         standing = trouble
         presence.wait(pause)

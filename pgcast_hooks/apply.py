@@ -26,6 +26,7 @@ from pgcast_hooks.model import Announcement, Config, Prefix, RibEntry, Want
 from pgcast_hooks.override import Overrides
 from pgcast_hooks.pipe import Pipe, locate
 from pgcast_hooks.state import State
+from pgcast_hooks.witness import NOBODY, Witness
 
 
 class Host(NamedTuple):
@@ -39,11 +40,14 @@ class Host(NamedTuple):
     def troubles(self) -> list[str]:
         """What could not be read or written since this was asked last, though nothing
         waited for it."""
-        files = (self.state, self.overrides, self.account.history)
-        found = [file.trouble for file in files if file.trouble]
-        for file in files:
+        found = [file.trouble for file in self.files() if file.trouble]
+        for file in self.files():
             file.trouble = None
         return found
+
+    def files(self) -> tuple[State, Overrides, History]:
+        """Each with a `trouble`, which is None where there is none."""
+        return self.state, self.overrides, self.account.history
 
 
 def host(config: Config, cause: str = "", trigger: str = "") -> Host:
@@ -87,6 +91,7 @@ def align(
     reasons: Mapping[Prefix, str],
     seen: str,
     dry_run: bool = False,
+    witness: Witness = NOBODY,
 ) -> dict[Prefix, list[str]]:
     """Change only what differs from what is wanted; returns what did, in words.
 
@@ -97,10 +102,12 @@ def align(
     with _accounted(hands, part, reasons, wrong), _speaker(
         hands, want, seen
     ) as speaker:
-        wrong.update(policy.differences(want, speaker.exchange().adj_rib_out))
+        answer = speaker.exchange(ask_all=witness.curious)
+        witness.answered(answer)
+        wrong.update(policy.differences(want, answer.adj_rib_out))
         if wrong and not dry_run:
             part.update((prefix, want[prefix]) for prefix in wrong)
-            _send(speaker, part)
+            _send(speaker, part, witness)
         return wrong
 
 
@@ -138,8 +145,11 @@ def command(prefix: Prefix, announcement: Announcement | None) -> str:
     return exabgp.announce(announcement)
 
 
-def _send(speaker: exabgp.Speaker, want: Want) -> tuple[RibEntry, ...]:
+def _send(
+    speaker: exabgp.Speaker, want: Want, witness: Witness = NOBODY
+) -> tuple[RibEntry, ...]:
     answer = speaker.exchange(command(*item) for item in want.items())
+    witness.answered(answer)
     wrong = policy.differences(want, answer.adj_rib_out)
     if wrong:
         lines = [line for lines in wrong.values() for line in lines]

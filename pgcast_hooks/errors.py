@@ -45,6 +45,24 @@ class ConfigError(PgcastError):
         return f"{self.path}: " + "; ".join(self.problems)
 
 
+class LibraryMissing(PgcastError):
+    """A library of an optional extra is asked for and not installed."""
+
+    exit_code = EX_CONFIG
+
+    def __init__(self, option: str, library: str, python: str) -> None:
+        super().__init__(option, library, python)
+        self.option = option
+        self.library = library
+        self.python = python
+
+    def __str__(self) -> str:
+        return (
+            f"{self.option} needs {self.library}, which is not installed:"
+            f" {self.python} -m pip install {self.library}"
+        )
+
+
 class UnknownScope(PgcastError):
     """A scope that the configuration does not name."""
 

@@ -65,7 +65,7 @@ class History:
     def follow(self) -> Iterator[dict[str, Any] | None]:
         """Every event that there is, and every one to come; None each time that there is
         none for now."""
-        self.trouble, self.skipped = None, 0
+        self.skipped = 0
         for line in self._journal.follow(self._note):
             if line is None:
                 yield None
@@ -78,7 +78,7 @@ class History:
 
     def last_all(self) -> dict[str, dict[str, Any]]:
         """The last event that changed each prefix, by the prefix's text."""
-        self.trouble, self.skipped = None, 0
+        self.skipped = 0
         latest: dict[bytes, bytes] = {}
         for lines in self._files():
             for line in lines:  # most are not worth being decoded
@@ -95,7 +95,6 @@ class History:
 
         Where the record of them is damaged: as many as there are still files of.
         """
-        self.trouble = None
         return dict(self._count()[0])
 
     def _count(self) -> tuple[Counter[tuple[str, str]], dict[str, int]]:

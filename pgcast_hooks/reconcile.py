@@ -27,6 +27,7 @@ from pgcast_hooks.model import (
 )
 from pgcast_hooks.observe import decide, observe_all
 from pgcast_hooks.presence import Presence
+from pgcast_hooks.witness import NOBODY, Witness
 
 LOOKS = 5  # how often a pass looks again because somebody acted meanwhile
 RETRY = 0.2  # seconds until the next pass after one that failed at ExaBGP
@@ -50,7 +51,11 @@ class Pass(NamedTuple):
 
 
 def reconcile(
-    hands: Host, config: Config, dry_run: bool = False, interval: float | None = None
+    hands: Host,
+    config: Config,
+    dry_run: bool = False,
+    interval: float | None = None,
+    witness: Witness = NOBODY,
 ) -> Pass:
     """Make one pass; a dry run only tells what it would change.
 
@@ -61,7 +66,8 @@ def reconcile(
     hands.account.begin()
     before = hands.state.last_pass()
     try:
-        done = _pass(hands, config, dry_run)
+        with witness:
+            done = _pass(hands, config, dry_run, witness)
     except PgcastError as error:
         if not dry_run:
             _note(hands, start, 0, [str(error)], interval)
@@ -92,7 +98,7 @@ def _note(
     hands.state.note_pass(done)
 
 
-def _pass(hands: Host, config: Config, dry_run: bool) -> Pass:
+def _pass(hands: Host, config: Config, dry_run: bool, witness: Witness) -> Pass:
     for _ in range(LOOKS):
         seen = hands.state.generation()
         observations = observe_all(config.clusters.values(), hands.state)
@@ -115,8 +121,9 @@ def _pass(hands: Host, config: Config, dry_run: bool) -> Pass:
             if decision.acts:
                 want[route.prefix] = decision.must
                 reasons[route.prefix] = decision.reason
+        witness.looked(observations, want)
         try:
-            wrong = align(hands, want, reasons, seen, dry_run)
+            wrong = align(hands, want, reasons, seen, dry_run, witness)
         except Superseded:
             continue
         found = {
@@ -128,7 +135,12 @@ def _pass(hands: Host, config: Config, dry_run: bool) -> Pass:
 
 
 def loop(
-    hands: Host, config: Config, interval: float, stop: int, withdraw_on_exit: bool
+    hands: Host,
+    config: Config,
+    interval: float,
+    stop: int,
+    withdraw_on_exit: bool,
+    witness: Witness = NOBODY,
 ) -> None:
     """Make passes until the file descriptor `stop` becomes readable.
 
@@ -141,7 +153,7 @@ def loop(
     while not presence.over():
         pause = interval
         try:
-            done = reconcile(hands, config, interval=interval)
+            done = reconcile(hands, config, interval=interval, witness=witness)
         except PgcastError as error:
             trouble: tuple[str, ...] = (str(error),)
             pause = min(interval, RETRY)
@@ -152,6 +164,8 @@ def loop(
             for line in done.differences.values():
                 log.info("%s", line)
         trouble = (*trouble, *hands.troubles())
+        if witness.trouble:
+            trouble = (*trouble, witness.trouble)
         _tell(standing, trouble)
         standing = trouble
         presence.wait(pause)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from pgcast_hooks import config as configuration
-from pgcast_hooks.apply import command, host
+from pgcast_hooks.apply import Host, command, host
 from pgcast_hooks.cli.group import log, main, typed
 from pgcast_hooks.document import MAX_SECONDS
-from pgcast_hooks.errors import EX_UNAVAILABLE
+from pgcast_hooks.errors import EX_UNAVAILABLE, LibraryMissing
+from pgcast_hooks.model import Config
+from pgcast_hooks.witness import NOBODY, Witness
 
 if TYPE_CHECKING:
     from pgcast_hooks.reconcile import Pass
@@ -33,9 +35,19 @@ if TYPE_CHECKING:
     is_flag=True,
     help="With --interval: withdraw every route at SIGTERM, instead of keeping it.",
 )
+@click.option(
+    "--textfile",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Write metrics after each pass, for node_exporter's textfile collector.",
+)
 @click.pass_obj
 def reconcile(
-    path: str, interval: float | None, dry_run: bool, withdraw_on_exit: bool
+    path: str,
+    interval: float | None,
+    dry_run: bool,
+    withdraw_on_exit: bool,
+    textfile: str | None,
 ) -> None:
     """Bring Adj-RIB-Out in line with what Patroni says: repair what no callback told.
 
@@ -46,20 +58,49 @@ def reconcile(
 
     if interval and dry_run:
         raise click.UsageError("--dry-run goes with one pass, not with --interval")
+    if textfile and dry_run:
+        raise click.UsageError("--dry-run writes no --textfile: it changes nothing")
+    if textfile:
+        _require_metrics()
     config = configuration.load(path)
     hands = host(config, "reconcile", typed())
     if dry_run:
         _print_plan(reconciler.reconcile(hands, config, dry_run=True))
         return
     hands.state.claim_reconciler()
+    witness = _exporter(textfile, config, hands) if textfile else NOBODY
     if interval:
         _log_to_stderr()
-        reconciler.loop(hands, config, interval, _stop_at_signals(), withdraw_on_exit)
+        stop = _stop_at_signals()
+        reconciler.loop(hands, config, interval, stop, withdraw_on_exit, witness)
         return
-    done = reconciler.reconcile(hands, config)
-    log([*done.differences.values(), *done.unknown, *hands.troubles()])
+    try:
+        done = reconciler.reconcile(hands, config, witness=witness)
+        log([*done.differences.values(), *done.unknown])
+    finally:
+        log([*hands.troubles(), witness.trouble])
     if done.unknown:
         sys.exit(EX_UNAVAILABLE)
+
+
+def _require_metrics() -> None:
+    """Raise LibraryMissing before anything is done."""
+    try:
+        import pgcast_hooks.metrics  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "prometheus_client":
+            raise
+        raise LibraryMissing(
+            "--textfile", "prometheus_client", sys.executable
+        ) from None
+
+
+def _exporter(textfile: str, config: Config, hands: Host) -> Witness:
+    """Who writes the metrics."""
+    from pgcast_hooks.exporter import Exporter
+    from pgcast_hooks.textfile import Textfile
+
+    return Exporter(Textfile(textfile), config, hands)
 
 
 def _print_plan(plan: Pass) -> None:

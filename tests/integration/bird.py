@@ -52,6 +52,15 @@ class Bird:
             "the BGP session",
         )
 
+    def disable(self) -> None:
+        """End the session with ExaBGP, and take no new one."""
+        self._command("disable exabgp")
+
+    def enable(self) -> None:
+        """Take it again, and wait for it."""
+        self._command("enable exabgp")
+        self.wait_established()
+
     def table(self) -> dict[str, tuple[int | None, int | None]]:
         """Prefix to (MED, local-preference) of each route that ExaBGP's UPDATEs have put there."""
         routes: dict[str, tuple[int | None, int | None]] = {}
@@ -78,8 +87,11 @@ class Bird:
         return {prefix: med for prefix, (med, _) in self.table().items()}
 
     def _ask(self, command: str) -> str:
+        return self._command(command, "-r")
+
+    def _command(self, command: str, *options: str) -> str:
         return subprocess.run(
-            ["birdc", "-r", "-s", str(self._socket), *command.split()],
+            ["birdc", *options, "-s", str(self._socket), *command.split()],
             capture_output=True,
             text=True,
             check=True,

@@ -25,7 +25,7 @@ class Pgcast:
     def __init__(self, directory: Path, patroni: str) -> None:
         self.state = directory / "state"
         self.state.mkdir()
-        self._path = directory / "pgcast.yml"
+        self.path = directory / "pgcast.yml"
         self.document: dict[str, Any] = {
             "exabgp": {"pipe": str(PIPE)},
             "callback": {"deadline": 1.0},
@@ -52,15 +52,15 @@ class Pgcast:
         stdin: int = subprocess.DEVNULL,
     ) -> subprocess.Popen[str]:
         """Start `pgcast` (module cli) or `pgcast-callback` (module callback)."""
-        self._path.write_text(yaml.safe_dump(self.document))
-        self._path.chmod(0o644)
+        self.path.write_text(yaml.safe_dump(self.document))
+        self.path.chmod(0o644)
         return subprocess.Popen(
             [
                 sys.executable,
                 "-c",
                 COMMAND.format(module=module, uid=uid),
                 "--config",
-                str(self._path),
+                str(self.path),
                 *arguments,
             ],
             stdin=stdin,

@@ -63,6 +63,20 @@ def test_the_drop_in_is_accepted(opt: None, tmp_path: Path) -> None:
     assert systemd("systemd-analyze", "verify", str(unit)) == ""
 
 
+def test_the_metrics_drop_in_is_accepted(opt: None, tmp_path: Path) -> None:
+    """Beside the unit that it is for, whose command it repeats; the rest is left to that."""
+    unit = tmp_path / "pgcast-reconcile.service"
+    unit.write_text((EXAMPLES / unit.name).read_text())
+    directory = tmp_path / f"{unit.name}.d"
+    directory.mkdir()
+    text = (EXAMPLES / "pgcast-reconcile-metrics.conf").read_text()
+    (directory / "metrics.conf").write_text(text)
+    assert systemd("systemd-analyze", "verify", str(unit)) == ""
+    command = re.search(r"^ExecStart=(/.*)$", unit.read_text(), re.M)
+    assert command
+    assert f"\nExecStart=\n{command[0]} --textfile /run/pgcast/pgcast.prom\n" in text
+
+
 def test_tmpfiles_makes_a_pipe_that_postgres_can_use(tmp_path: Path) -> None:
     """The directory and both FIFOs, with their owners."""
     (tmp_path / "etc").mkdir()
@@ -81,7 +95,13 @@ def test_tmpfiles_makes_a_pipe_that_postgres_can_use(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["pgcast-reconcile.cron", *SERVICES, "exabgp-pgcast.conf"]
+    "name",
+    [
+        "pgcast-reconcile.cron",
+        *SERVICES,
+        "exabgp-pgcast.conf",
+        "pgcast-reconcile-metrics.conf",
+    ],
 )
 def test_the_command_exists(name: str) -> None:
     """Every command line of pgcast's in a file parses."""

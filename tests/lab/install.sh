@@ -12,10 +12,12 @@ umask 022
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cache=${PGCAST_LAB_CACHE:-/var/cache/pgcast}
 packages=(postgresql etcd-server bird2 iproute2 tini python3-venv procps util-linux
-    openssl shellcheck systemd libfaketime)
-declare -A units=([postgresql]=postgresql [etcd-server]=etcd [bird2]=bird)
+    openssl shellcheck systemd libfaketime strace prometheus
+    prometheus-node-exporter)
+declare -A units=([postgresql]=postgresql [etcd-server]=etcd [bird2]=bird
+    [prometheus]=prometheus [prometheus-node-exporter]=prometheus-node-exporter)
 speakers=(4.2.21 4.2.25 5.0.15)
-tools=('patroni[etcd3]==4.1.5' 'psycopg[binary]' click requests pyyaml
+tools=('patroni[etcd3]==4.1.5' 'psycopg[binary]' click requests pyyaml prometheus_client
     pytest hypothesis black ruff 'mypy<1.20' vermin types-requests types-PyYAML)
 log=$(mktemp)
 policy=/usr/sbin/policy-rc.d

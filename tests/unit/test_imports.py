@@ -32,6 +32,7 @@ ALLOWED = {
     "pipe": {"errors"},
     "patroni": {"errors", "model"},
     "observe": {"errors", "model", "patroni", "policy", "state", "vip"},
+    "witness": {"exabgp", "model"},
     "account": {"history", "model"},
     "apply": {
         "account",
@@ -43,6 +44,7 @@ ALLOWED = {
         "pipe",
         "policy",
         "state",
+        "witness",
     },
     "confirm": {"apply", "errors", "model", "observe"},
     "callback": {"apply", "config", "confirm", "errors", "model", "policy"},
@@ -54,6 +56,18 @@ ALLOWED = {
         "observe",
         "policy",
         "presence",
+        "witness",
+    },
+    "metrics": {"model", "neighbors"},
+    "textfile": set(),
+    "exporter": {
+        "apply",
+        "errors",
+        "exabgp",
+        "metrics",
+        "model",
+        "textfile",
+        "witness",
     },
     "cli": {
         "cli.group",
@@ -93,7 +107,12 @@ ALLOWED = {
         "config",
         "document",
         "errors",
+        "exporter",
+        "metrics",
+        "model",
         "reconcile",
+        "textfile",
+        "witness",
     },
     "cli.settings": {"cli.group", "config", "errors"},
     "cli.show": {"apply", "cli.group", "cli.table", "config", "model"},
@@ -111,6 +130,7 @@ FOREIGN = {
     "requests": {"patroni"},
     "yaml": {"document", "cli.settings"},
     "socket": {"vip"},
+    "prometheus_client": {"metrics"},
 }
 
 

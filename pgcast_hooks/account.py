@@ -6,6 +6,7 @@ Knows neither Patroni nor ExaBGP, and decides nothing.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -26,59 +27,60 @@ class Account:
         self._trigger = trigger
         self._scopes = scopes
         self._told: dict[Prefix, tuple[str, str | None, str]] = {}
-        self.begin()
+        self._start: float | None = None  # None: when this process was made
 
     def begin(self) -> None:
-        """Milliseconds count from here."""
-        self._start = time.monotonic()
+        """Milliseconds count from here, and no longer from the start of the process."""
+        self._start = _now()
 
     def acted(
         self,
         commands: Mapping[Prefix, str],
         reasons: Mapping[Prefix, str],
         have: Mapping[Prefix, Sequence[str]] | None = None,
-        error: Exception | None = None,
+        errors: Mapping[Prefix, str] | None = None,
     ) -> None:
-        """Commands were carried out, or tried."""
-        result = FAILED if error else CHANGED
-        if not error:
+        """Commands were carried out, or failed with `errors`."""
+        errors = errors or {}
+        if not errors:
             self._told.clear()
         self._tell(
-            Event(
-                cause=self._cause,
-                trigger=self._trigger,
-                scope=self._scopes.get(prefix, ""),
-                prefix=prefix,
+            self._event(prefix, reasons.get(prefix))._replace(
                 want=command,
                 have="; ".join(have[prefix]) if have else None,
-                observation=reasons.get(prefix),
-                result=result,
-                error=str(error) if error else None,
-                milliseconds=self._milliseconds(),
+                result=FAILED if prefix in errors else CHANGED,
+                error=errors.get(prefix),
             )
             for prefix, command in commands.items()
         )
 
-    def refused(self, reasons: Mapping[Prefix, str]) -> None:
-        """Routes were not announced, for what Patroni or an override said."""
+    def failed(self, prefixes: Iterable[Prefix], error: str) -> None:
+        """It could not even be found out how routes stand."""
         self._tell(
-            Event(
-                cause=self._cause,
-                trigger=self._trigger,
-                scope=self._scopes.get(prefix, ""),
-                prefix=prefix,
-                want=None,
-                have=None,
-                observation=reason,
-                result=REFUSED,
-                error=None,
-                milliseconds=self._milliseconds(),
-            )
-            for prefix, reason in reasons.items()
+            self._event(prefix)._replace(result=FAILED, error=error)
+            for prefix in prefixes
+            if prefix not in self._told
         )
 
-    def _milliseconds(self) -> float:
-        return (time.monotonic() - self._start) * 1000
+    def refused(self, reasons: Mapping[Prefix, str]) -> None:
+        """Routes were not announced, for what Patroni or an override said."""
+        self._tell(self._event(*item) for item in reasons.items())
+
+    def _event(self, prefix: Prefix, observation: str | None = None) -> Event:
+        now = _now()
+        start = _process_start(now) if self._start is None else self._start
+        return Event(
+            cause=self._cause,
+            trigger=self._trigger,
+            scope=self._scopes.get(prefix, ""),
+            prefix=prefix,
+            want=None,
+            have=None,
+            observation=observation,
+            result=REFUSED,
+            error=None,
+            milliseconds=max(0.0, now - start) * 1000,
+        )
 
     def _tell(self, events: Iterable[Event]) -> None:
         """Append; what fails again and again, for the same reason, is one event."""
@@ -89,6 +91,21 @@ class Account:
                 new.append(event)
             self._told[event.prefix] = kind
         self.history.append(new)
+
+
+def _now() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _process_start(now: float) -> float:
+    """When this process was made, in seconds since boot, to the kernel's tick of 10 ms: to
+    start the interpreter is a good part of what a callback takes."""
+    try:
+        with open("/proc/self/stat") as file:
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+        return ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return now
 
 
 def without_figures(text: str) -> str:

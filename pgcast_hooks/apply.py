@@ -119,16 +119,26 @@ def _accounted(
     have: Mapping[Prefix, Sequence[str]] | None = None,
 ) -> Iterator[None]:
     """Have the history tell of what is wanted at the end, when the pipe is free again."""
+    failure: PgcastError | None = None
     try:
         yield
     except Superseded:
         raise  # it is tried again
     except PgcastError as error:
-        commands = {prefix: command(prefix, must) for prefix, must in want.items()}
-        hands.account.acted(commands, reasons, have, error)
-        raise
+        failure = error
     commands = {prefix: command(prefix, must) for prefix, must in want.items()}
-    hands.account.acted(commands, reasons, have)
+    concerned = _concerned(failure, want) if failure else []
+    hands.account.acted(commands, reasons, have, dict.fromkeys(concerned, str(failure)))
+    if failure:
+        raise failure
+
+
+def _concerned(error: PgcastError, want: Want) -> list[Prefix]:
+    """The routes that an error is about: all, unless the read-back says which."""
+    if not isinstance(error, (NotApplied, Rejected)):
+        return list(want)
+    words = {line.partition(" ")[0] for line in error.differences}
+    return [prefix for prefix in want if str(prefix) in words]
 
 
 def read(hands: Host) -> exabgp.Answer:

@@ -105,14 +105,17 @@ class _Attempt:
     def ordered(self, waited: float) -> list[str]:
         """What was said, if what is pending is announced all the same, on an operator's
         order. Raises NotConfirmed for the first route that is not."""
-        refused = [r.prefix for r in self.pending if not self._made.get(r.prefix)]
-        self._hands.account.refused({p: self._reasons[p] for p in refused})
-        for prefix in refused:
-            raise NotConfirmed(str(prefix), self._reasons[prefix], waited)
-        return self.outcomes()
+        said = self.outcomes()
+        for route in self.pending:
+            if not self._made.get(route.prefix):
+                reason = self._reasons[route.prefix]
+                raise NotConfirmed(str(route.prefix), reason, waited)
+        return said
 
     def outcomes(self) -> list[str]:
-        """What became of each route."""
+        """What became of each route; those that are not announced are refused."""
+        refused = [r.prefix for r in self.pending if not self._made.get(r.prefix)]
+        self._hands.account.refused({p: self._reasons[p] for p in refused})
         return self.said + [self._outcome(route) for route in self.pending]
 
     def _outcome(self, route: Route) -> str:

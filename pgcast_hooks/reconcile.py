@@ -41,13 +41,13 @@ class Pass(NamedTuple):
 
     want: dict[Prefix, Announcement | None]
     differences: dict[Prefix, str]
-    unheard: dict[Prefix, str]
+    unheard: dict[str, dict[Prefix, str]]
     expiry: float | None
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """What is not known, each thing once."""
-        return tuple(dict.fromkeys(self.unheard.values()))
+        """What is not known."""
+        return tuple(self.unheard)
 
 
 def reconcile(
@@ -64,25 +64,23 @@ def reconcile(
     """
     start = time.monotonic()
     hands.account.begin()
-    before = hands.state.last_pass()
+    last = hands.state.last_pass()
+    known = [without_figures(trouble) for trouble in last.trouble] if last else []
     try:
         with witness:
             done = _pass(hands, config, dry_run, witness)
     except PgcastError as error:
         if not dry_run:
+            if without_figures(str(error)) not in known:
+                routes = [route.prefix for _, route in _routes(config)]
+                hands.account.failed(routes, str(error))
             _note(hands, start, 0, [str(error)], interval)
         raise
     if not dry_run:
-        troubles = before.trouble if before else ()
-        known = [without_figures(trouble) for trouble in troubles]
-        hands.account.refused(
-            {
-                prefix: trouble
-                for prefix, trouble in done.unheard.items()
-                if without_figures(trouble) not in known
-            }
-        )
-        _note(hands, start, len(done.differences), done.unknown, interval)
+        begun = [t for t in done.unheard if without_figures(t) not in known]
+        for trouble in begun:
+            hands.account.refused(done.unheard[trouble])
+        _note(hands, start, len(done.differences), list(done.unheard), interval)
     return done
 
 
@@ -104,7 +102,7 @@ def _pass(hands: Host, config: Config, dry_run: bool, witness: Witness) -> Pass:
         observations = observe_all(config.clusters.values(), hands.state)
         want: dict[Prefix, Announcement | None] = {}
         reasons: dict[Prefix, str] = {}
-        unheard: dict[Prefix, str] = {}
+        unheard: dict[str, dict[Prefix, str]] = {}
         expiries = []
         for cluster, route in _routes(config):
             observation = observations[cluster.scope, route.role]
@@ -116,7 +114,9 @@ def _pass(hands: Host, config: Config, dry_run: bool, witness: Witness) -> Pass:
                 since = hands.state.since_known(cluster.scope, route.role)
                 over = policy.expired(since, config.reconcile)
                 if not override:  # in a maintenance Patroni may well be gone
-                    unheard[route.prefix] = f"{cluster.scope}: {observation.reason}"
+                    trouble = f"{cluster.scope}: {observation.reason}"
+                    concerned = unheard.setdefault(trouble, {})
+                    concerned[route.prefix] = observation.reason
             decision = decide(route, observation, override, over)
             if decision.acts:
                 want[route.prefix] = decision.must

@@ -108,5 +108,7 @@ def log(lines: Iterable[str | None]) -> None:
 
 
 def typed() -> str:
-    """The command line, for the history."""
-    return shlex.join(["pgcast", *sys.argv[1:]])
+    """The command line from the command's name on, for the history."""
+    name = click.get_current_context().find_root().invoked_subcommand or ""
+    words = sys.argv[sys.argv.index(name) :] if name in sys.argv else [name]
+    return shlex.join(["pgcast", *words])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 
 from pgcast_hooks import history as module
-from pgcast_hooks.history import History, stamp
+from pgcast_hooks.history import History, encode, stamp
 from pgcast_hooks.journal import KEPT
 from pgcast_hooks.model import Event
 from tests.integration.waiting import until
@@ -81,6 +82,39 @@ def test_a_line_is_a_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         '"error":null,"milliseconds":51.0}\n'
     )
     assert list(history.read()) == [json.loads((tmp_path / "history").read_text())]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "plain",
+        "",
+        'a "quote"',
+        "back\\slash",
+        "tab\t",
+        "\x7f",
+        "\x00",
+        "ünd",
+        "\udcff",
+        0,
+        51.0,
+        1e300,
+        None,
+        True,
+        ["list"],
+    ],
+)
+def test_a_line_is_json(value: Any) -> None:
+    """To the letter, though json is only asked where a text needs it."""
+    told = {"key": value, "next": 1}
+    assert encode(told) == json.dumps(told, separators=(",", ":"))
+
+
+def test_an_ordinary_event_is_written_without_json(tmp_path: Path) -> None:
+    """It would be a tenth of a bare interpreter's start, in each callback."""
+    code = WRITER + "assert 'json' not in sys.modules"
+    arguments = [str(tmp_path), "a", "1", "1000"]
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=ROOT)
 
 
 def test_who_became_root_is_named(
@@ -373,6 +407,64 @@ def test_a_file_of_root_s_belongs_to_the_directory_s_owner(tmp_path: Path) -> No
     assert {path.stat().st_mode & 0o007 for path in tmp_path.iterdir()} == {0}
 
 
+def rotate(directory: Path) -> None:
+    """As another process does."""
+    for number in (3, 2, 1):
+        with contextlib.suppress(FileNotFoundError):
+            old = directory / f"history.{number}"
+            os.rename(old, directory / f"history.{number + 1}")
+    os.rename(directory / "history", directory / "history.1")
+
+
+def test_a_rotation_between_opening_and_locking_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes the old file for the new one rotates a second time, for nothing."""
+    history = History(str(tmp_path), limit=1000)
+    while not (tmp_path / "history").exists() or (
+        (tmp_path / "history").stat().st_size < 1000
+    ):
+        history.append([event("old")])
+    lock = fcntl.flock
+    rotated: list[int] = []
+
+    def slow(file: int, operation: int) -> None:
+        if not rotated:
+            rotated.append(file)
+            rotate(tmp_path)
+            (tmp_path / "history").write_text("")
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    history.append([event("new")])
+    assert rotated
+    assert not (tmp_path / "history.2").exists()
+    assert (tmp_path / "history").read_text().count('"new"') == 1
+
+
+@pytest.mark.parametrize("after", range(4))
+def test_a_rotation_between_two_openings_hides_and_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """Whoever reads opens the files from the newest on, as they move to older numbers."""
+    history = History(str(tmp_path))
+    for number in range(3):
+        history.append([event(f"{number}")])
+        if number < 2:
+            rotate(tmp_path)
+    original = os.open
+    opened: list[str] = []
+
+    def slow(path: str, flags: int, mode: int = 0o777) -> int:
+        if len(opened) == after:
+            rotate(tmp_path)
+        opened.append(path)
+        return original(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", slow)
+    assert triggers(history) == ["0", "1", "2"]
+
+
 def followed(following: Iterator[dict[str, Any] | None], looks: int = 3) -> list[str]:
     """What is new in the next `looks` looks; a new file is met with the second."""
     found: list[str] = []
@@ -396,11 +488,7 @@ def test_following_goes_on_across_rotations(tmp_path: Path) -> None:
             history.append([event(trigger)])
         assert followed(following) == expected
     with open(tmp_path / "history", "ab") as late:
-        for number in (3, 2, 1):
-            os.rename(
-                tmp_path / f"history.{number}", tmp_path / f"history.{number + 1}"
-            )
-        os.rename(tmp_path / "history", tmp_path / "history.1")
+        rotate(tmp_path)
         history.append([event("new")])
         assert followed(following) == ["new"]
         told = {**next(history.read()), "trigger": "late"}

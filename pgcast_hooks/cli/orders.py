@@ -7,7 +7,7 @@ reconciler goes on from the order.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -53,7 +53,8 @@ def withdraw(
     order = Override(Order.WITHDRAW, reason, user(), left=left)
     _withdraw(hands, routes, [route.prefix for route in routes], order)
     log([f"{route.prefix} is withdrawn, {_how_long(left)}" for route in routes])
-    log(hands.troubles())
+    cluster = config.clusters[scope]._replace(routes=tuple(routes))
+    log([*_homeless(hands, [cluster]), *hands.troubles()])
 
 
 @main.command()
@@ -147,7 +148,8 @@ def maintenance_on(path: str, left: float | None, reason: str) -> None:
     order = Override(Order.WITHDRAW, reason, user(), left=left, whole_host=True)
     _withdraw(hands, _all_routes(config), [None], order)
     until = _how_long(left, "pgcast maintenance off")
-    log([f"every route is withdrawn, {until}", *hands.troubles()])
+    log([f"every route is withdrawn, {until}"])
+    log([*_homeless(hands, config.clusters.values()), *hands.troubles()])
 
 
 @maintenance.command("off")
@@ -183,6 +185,19 @@ def _withdraw(
     if failed:
         log(f"{route.prefix} is withdrawn for the moment" for route in routes)
         raise failed
+
+
+def _homeless(hands: Host, clusters: Iterable[Cluster]) -> list[str]:
+    """A line for each cluster whose clients have nowhere to go now."""
+    from pgcast_hooks.observe import observe_all
+
+    observations = observe_all(clusters, hands.state)
+    return [
+        f"clients of {scope} have no {role.value} to go to: this member is {seen.reason};"
+        f" patronictl switchover {scope}"
+        for (scope, role), seen in observations.items()
+        if seen.eligibility is Eligibility.ELIGIBLE
+    ]
 
 
 def _ask(hands: Host, cluster: Cluster, routes: Sequence[Route]) -> None:

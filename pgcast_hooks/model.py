@@ -119,6 +119,7 @@ class RestAnswer(NamedTuple):
 
     status: int
     body: Mapping[str, Any] | None
+    date: str | None = None  # the clock of the host that answered, as RFC 9110 has it
 
 
 class Observation(NamedTuple):
@@ -166,6 +167,17 @@ class Event(NamedTuple):
     )
     error: str | None
     milliseconds: float  # from the start of the process, or of the pass
+
+
+class LastPass(NamedTuple):
+    """The reconciler's last pass. `ago` is in seconds since its end, infinite where that
+    was before this boot; `interval` in seconds, None for a single pass."""
+
+    ago: float
+    milliseconds: float
+    changed: int
+    trouble: tuple[str, ...]
+    interval: float | None
 
 
 class PatroniEndpoint(NamedTuple):

@@ -8,6 +8,7 @@ loop runs a pass at every interval, and at once when ExaBGP is back from a resta
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from pgcast_hooks.model import (
     Cluster,
     Config,
     Eligibility,
+    LastPass,
     Prefix,
     Route,
 )
@@ -82,18 +84,20 @@ def loop(
     standing: tuple[str, ...] = ()
     presence.wait(0.001)  # hold the pipe, if somebody reads it
     while not presence.over():
-        pause = interval
+        pause, changed, start = interval, 0, time.monotonic()
         try:
             done = reconcile(hands, config)
         except PgcastError as error:
             trouble: tuple[str, ...] = (str(error),)
             pause = min(interval, RETRY)
         else:
-            trouble = done.unknown
+            trouble, changed = done.unknown, len(done.differences)
             for line in done.differences.values():
                 log.info("%s", line)
         if hands.state.trouble:
             trouble = (*trouble, hands.state.trouble)
+        took = (time.monotonic() - start) * 1000
+        hands.state.note_pass(LastPass(0.0, took, changed, trouble, interval))
         _tell(standing, trouble)
         standing = trouble
         presence.wait(pause)

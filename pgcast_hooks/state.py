@@ -11,6 +11,8 @@ is known to have read; it is written under the pipe's lock only.
 that it names: a clock that is set back changes nothing, and a record of another boot says
 nothing, as no route has outlived it.
 
+`last-pass` holds what the reconciler's last pass came to, for whoever asks.
+
 Each file is one short record, overwritten in place: that needs no free space, and a
 record that is torn by a crash reads as another token, or as some marks unread, both of
 which only cost time. A state directory that cannot be used is reported by `trouble`,
@@ -25,11 +27,15 @@ import time
 
 from pgcast_hooks import record
 from pgcast_hooks.errors import AlreadyRunning
-from pgcast_hooks.model import Role
+from pgcast_hooks.model import LastPass, Role
 
 GENERATION = "generation"
 UNREAD_MARKS = "unread-marks"
 RECONCILER = "reconciler"
+LAST_PASS = "last-pass"
+LAST_PASS_SIZE = (
+    1536  # bytes, blanks at the end, so that one write covers the one before
+)
 RECORD = 64  # bytes; no record is longer
 MANY_MARKS = 64  # a count beyond this is damage, not history
 UNKNOWN_MARKS = (
@@ -106,6 +112,35 @@ class State:
             os.close(file)
             raise AlreadyRunning(path, self._read(RECONCILER) or "") from None
         self._write(RECONCILER, f"{os.getpid():<16}")  # the file stays open, and locked
+
+    def note_pass(self, done: LastPass) -> None:
+        """Record a pass of the reconciler that ended just now."""
+        import json  # a withdrawal makes no pass
+
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        document = {"boot": _boot(), "at": now, **done._asdict()}
+        document["trouble"] = [line[:200] for line in done.trouble[:5]]
+        self._write(LAST_PASS, json.dumps(document).ljust(LAST_PASS_SIZE))
+
+    def last_pass(self) -> LastPass | None:
+        """The reconciler's last pass; None where there was none, or its record is damaged."""
+        import json
+
+        try:
+            said = json.loads(
+                record.read(self._directory, LAST_PASS, 2 * LAST_PASS_SIZE)
+            )
+            now = time.clock_gettime(time.CLOCK_BOOTTIME)
+            ago = now - float(said["at"]) if said["boot"] == _boot() else float("inf")
+            return LastPass(
+                max(ago, 0.0),
+                float(said["milliseconds"]),
+                int(said["changed"]),
+                tuple(map(str, said["trouble"])),
+                None if said["interval"] is None else float(said["interval"]),
+            )
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
 
     def _read(self, name: str) -> str | None:
         try:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,7 @@ from pgcast_hooks.apply import command, host
 from pgcast_hooks.cli.group import log, main
 from pgcast_hooks.document import MAX_SECONDS
 from pgcast_hooks.errors import EX_UNAVAILABLE
+from pgcast_hooks.model import LastPass
 
 if TYPE_CHECKING:
     from pgcast_hooks.reconcile import Pass
@@ -56,7 +58,11 @@ def reconcile(
         _log_to_stderr()
         reconciler.loop(hands, config, interval, _stop_at_signals(), withdraw_on_exit)
         return
+    start = time.monotonic()
     done = reconciler.reconcile(hands, config)
+    took = (time.monotonic() - start) * 1000
+    changed = len(done.differences)
+    hands.state.note_pass(LastPass(0.0, took, changed, done.unknown, None))
     log([*done.differences.values(), *done.unknown, hands.state.trouble])
     if done.unknown:
         sys.exit(EX_UNAVAILABLE)

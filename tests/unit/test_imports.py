@@ -41,6 +41,7 @@ ALLOWED = {
         "config",
         "document",
         "errors",
+        "model",
         "reconcile",
     },
     "cli.settings": {"cli.group", "config", "errors"},

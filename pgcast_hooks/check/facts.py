@@ -6,6 +6,7 @@ exchange with ExaBGP is that of `pgcast show`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
@@ -13,13 +14,14 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
 
-from pgcast_hooks import apply
+from pgcast_hooks import apply, record
 from pgcast_hooks.check import access, callbacks, clock, member, network, process, user
 from pgcast_hooks.check.standing import Running
 from pgcast_hooks.errors import PgcastError
 from pgcast_hooks.exabgp import Answer
 from pgcast_hooks.model import Cluster, Config, Override, Prefix
-from pgcast_hooks.state import RECONCILER
+from pgcast_hooks.pipe import Pipe, locate
+from pgcast_hooks.state import MANY_MARKS, RECONCILER, UNREAD_MARKS, State
 
 TRY_SECONDS = 3.0  # for all that one user tries
 SHARE = 0.3  # of the time there is: one round of questions to one Patroni
@@ -65,7 +67,7 @@ def gather(
     lines = [line for one in commands for line in one.callbacks.values()]
     lines += [one.before_stop for one in commands if one.before_stop]
     programs = {callbacks.program(line).path for line in lines}
-    hands = apply.host(config)
+    hands = _hands(config)
     read = [os.path.abspath(path)]
     for cluster in config.clusters.values():
         endpoint = cluster.patroni
@@ -110,6 +112,33 @@ def gather(
         now=clock.wall(),
         late=looks.late,
     )
+
+
+class _Bystander(State):
+    """The state directory, for an exchange that leaves it as it is.
+
+    The count of unread marks is kept where it is kept already: a file that root makes would
+    belong to root, where the directory does.
+    """
+
+    def note_unread_marks(self, count: int) -> None:
+        path = os.path.join(self._directory, UNREAD_MARKS)
+        with contextlib.suppress(OSError):
+            if os.path.exists(path):
+                file = record.open_plain(self._directory, UNREAD_MARKS, os.O_WRONLY)
+                try:
+                    os.pwrite(file, f"{min(count, MANY_MARKS):<16}".encode("ascii"), 0)
+                finally:
+                    os.close(file)
+
+
+def _hands(config: Config) -> apply.Host:
+    """The host's hands, which leave no trace."""
+    settings = config.exabgp
+    state = _Bystander(config.state_dir)
+    base = locate(settings.pipe)
+    pipe = Pipe(base, state, settings.timeout, settings.lock_timeout)
+    return apply.host(config)._replace(pipe=pipe, state=state)
 
 
 def _source(scope: str, found: list[callbacks.Source]) -> callbacks.Source | None:

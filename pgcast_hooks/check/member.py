@@ -108,7 +108,7 @@ def look(cluster: Cluster, wall: Callable[[], float], limit: float) -> Look:
             url = str(member.get("api_url") or "").rpartition("/")[0]
             if url and member.get("name") != found.about.get("name"):
                 endpoint = cluster.patroni._replace(url=url)
-                others[str(member.get("name"))] = ask("liveness", endpoint)
+                others[str(member.get("name"))] = ask("patroni", endpoint)
         told = {name: one.result() for name, one in others.items()}
     return found._replace(others=told)
 

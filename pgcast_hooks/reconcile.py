@@ -85,6 +85,7 @@ def loop(
     presence.wait(0.001)  # hold the pipe, if somebody reads it
     while not presence.over():
         pause, changed, start = interval, 0, time.monotonic()
+        hands.state.trouble = None  # what was mended meanwhile is trouble no more
         try:
             done = reconcile(hands, config)
         except PgcastError as error:

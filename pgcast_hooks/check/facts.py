@@ -6,7 +6,6 @@ exchange with ExaBGP is that of `pgcast show`.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import threading
@@ -14,14 +13,23 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
 
-from pgcast_hooks import apply, record
-from pgcast_hooks.check import access, callbacks, clock, member, network, process, user
+from pgcast_hooks import apply
+from pgcast_hooks.check import (
+    access,
+    bystander,
+    callbacks,
+    clock,
+    member,
+    network,
+    process,
+    settings,
+    user,
+)
 from pgcast_hooks.check.standing import Running
 from pgcast_hooks.errors import PgcastError
 from pgcast_hooks.exabgp import Answer
 from pgcast_hooks.model import Cluster, Config, Override, Prefix
-from pgcast_hooks.pipe import Pipe, locate
-from pgcast_hooks.state import MANY_MARKS, RECONCILER, UNREAD_MARKS, State
+from pgcast_hooks.state import RECONCILER
 
 TRY_SECONDS = 3.0  # for all that one user tries
 SHARE = 0.3  # of the time there is: one round of questions to one Patroni
@@ -35,7 +43,7 @@ class Facts(NamedTuple):
     tried: Mapping[str, access.Tried]
     blind: str | None
     free: int | None
-    sources: Mapping[str, callbacks.Source | None]
+    sources: Mapping[str, settings.Source | None]
     trouble: Mapping[str, str | None]
     wrappers: tuple[str, ...]
     members: Mapping[str, member.Look]
@@ -57,17 +65,17 @@ def gather(
 ) -> Facts:
     """Look at everything until `deadline`, a reading of the monotonic clock."""
     patronis = process.patronis()
-    found = callbacks.sources(patronis, patroni_config)
+    found = settings.sources(patronis, patroni_config)
     sources = {scope: _source(scope, found) for scope in config.clusters}
     lock = os.path.join(config.state_dir, RECONCILER)
     pid = process.lock_holder(lock)
     reconciler = process.look(pid) if pid else None
     account = _account(config, sources)
-    commands = [callbacks.effective(one, None) for one in sources.values() if one]
+    commands = [settings.effective(one, None) for one in sources.values() if one]
     lines = [line for one in commands for line in one.callbacks.values()]
     lines += [one.before_stop for one in commands if one.before_stop]
     programs = {callbacks.program(line).path for line in lines}
-    hands = _hands(config)
+    hands = bystander.host(config)
     read = [os.path.abspath(path)]
     for cluster in config.clusters.values():
         endpoint = cluster.patroni
@@ -114,34 +122,7 @@ def gather(
     )
 
 
-class _Bystander(State):
-    """The state directory, for an exchange that leaves it as it is.
-
-    The count of unread marks is kept where it is kept already: a file that root makes would
-    belong to root, where the directory does.
-    """
-
-    def note_unread_marks(self, count: int) -> None:
-        path = os.path.join(self._directory, UNREAD_MARKS)
-        with contextlib.suppress(OSError):
-            if os.path.exists(path):
-                file = record.open_plain(self._directory, UNREAD_MARKS, os.O_WRONLY)
-                try:
-                    os.pwrite(file, f"{min(count, MANY_MARKS):<16}".encode("ascii"), 0)
-                finally:
-                    os.close(file)
-
-
-def _hands(config: Config) -> apply.Host:
-    """The host's hands, which leave no trace."""
-    settings = config.exabgp
-    state = _Bystander(config.state_dir)
-    base = locate(settings.pipe)
-    pipe = Pipe(base, state, settings.timeout, settings.lock_timeout)
-    return apply.host(config)._replace(pipe=pipe, state=state)
-
-
-def _source(scope: str, found: list[callbacks.Source]) -> callbacks.Source | None:
+def _source(scope: str, found: list[settings.Source]) -> settings.Source | None:
     """The configuration of a cluster's Patroni, where it can be told."""
     named = [one for one in found if one.scope == scope]
     silent = [one for one in found if one.scope is None]
@@ -149,7 +130,7 @@ def _source(scope: str, found: list[callbacks.Source]) -> callbacks.Source | Non
 
 
 def _account(
-    config: Config, sources: Mapping[str, callbacks.Source | None]
+    config: Config, sources: Mapping[str, settings.Source | None]
 ) -> user.Account:
     """The user that Patroni runs as; while none runs, whom the state directory belongs to."""
     for source in sources.values():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -223,39 +223,3 @@ def judge_ttl(
         advice = "lower reconcile.unreachable_grace or --interval, or raise ttl: patronictl edit-config"
         return critical("patroni.ttl", scope, text, advice)
     return ok("patroni.ttl", scope, f"{sum} are less than ttl {ttl:g} s")
-
-
-def judge_clocks(offsets: Mapping[str, float], most: float = 5.0) -> Iterable[Finding]:
-    """Whether this host's wall clock is that of the other members.
-
-    `offsets`: seconds that this clock is ahead of each. One that alone differs from all is
-    wrong; where it differs from some, theirs is.
-    """
-    if not offsets:
-        return
-    wrong = {name: off for name, off in offsets.items() if abs(off) > most}
-    if len(wrong) * 2 > len(offsets) or len(wrong) == len(offsets):
-        said = ", ".join(
-            f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} {name}"
-            for name, off in sorted(wrong.items())
-        )
-        text = f"is {said}: overrides, certificates and the history go by it"
-        yield warning("host.clock", "clock", text, "chronyc tracking; timedatectl")
-    else:
-        yield ok("host.clock", "clock", f"agrees with {', '.join(sorted(offsets))}")
-
-
-def judge_certificates(
-    scope: str, ends: Mapping[str, float], now: float, days: float = 14
-) -> Iterable[Finding]:
-    """Whether a certificate ends soon. `ends`: whose → seconds since 1970."""
-    for whose, end in ends.items():
-        left = (end - now) / 86400
-        if left <= 0:
-            text = f"{whose} has expired {-left:.0f} days ago"
-            yield critical("patroni.tls", scope, text, "renew it")
-        elif left < days:
-            text = f"{whose} expires in {left:.0f} days"
-            yield warning("patroni.tls", scope, text, "renew it")
-        else:
-            yield ok("patroni.tls", scope, f"{whose} is good for {left:.0f} days")

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pgcast_hooks import policy
-from pgcast_hooks.check import access, callbacks, clock, host, member, speaker, standing
+from pgcast_hooks.check import (
+    access,
+    callbacks,
+    clock,
+    host,
+    member,
+    settings,
+    speaker,
+    standing,
+)
 from pgcast_hooks.check.facts import Facts
 from pgcast_hooks.check.finding import (
     Figure,
@@ -103,13 +112,11 @@ def _cluster(
         "patroni.scope",
     }
     if answers:
-        settings, timeout = config.reconcile, cluster.patroni.timeout
-        found.append(
-            member.judge_ttl(scope, look.ttl, settings, facts.interval, timeout)
-        )
-        found += member.judge_clocks(_offsets(look))
+        rules, timeout = config.reconcile, cluster.patroni.timeout
+        found.append(member.judge_ttl(scope, look.ttl, rules, facts.interval, timeout))
+        found += clock.judge_clocks(_offsets(look))
         ends = facts.certificates.get(scope, {})
-        found += member.judge_certificates(scope, ends, facts.now)
+        found += clock.judge_certificates(scope, ends, facts.now)
     if "patroni.scope" not in names:
         found += _callbacks(scope, look, facts, ours, answers)
     for route in cluster.routes:
@@ -139,13 +146,13 @@ def _callbacks(
     answers: bool,
 ) -> list[Finding]:
     source = facts.sources.get(scope)
-    settings = look.settings.answer.body if look.settings.answer else None
+    dynamic = look.settings.answer.body if look.settings.answer else None
     if source is None or isinstance(source.local, str):
         if source is None and not answers:
             return []  # a Patroni that does not run, and has its file elsewhere
-        if not source or not callbacks.effective(source, settings).callbacks:
+        if not source or not settings.effective(source, dynamic).callbacks:
             return [callbacks.unreadable(scope, source)]
-    commands = callbacks.effective(source, settings)
+    commands = settings.effective(source, dynamic)
     version = member.version_of(look.about) if answers else None
     has_before_stop = version is None or version >= member.BEFORE_STOP_SINCE
     trouble = facts.trouble

@@ -101,7 +101,7 @@ def gather(
         blind=blind,
         free=_free(config.state_dir),
         sources=sources,
-        trouble={k: v for one in tried.values() for k, v in one["programs"].items()},
+        trouble=tried[account.name]["programs"] if account.name in tried else {},
         wrappers=tuple(filter(callbacks.wraps, programs)),
         members={scope: found[0] for scope, found in results.items()},
         vips={key: v for found in results.values() for key, v in found[1].items()},

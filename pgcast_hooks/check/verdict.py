@@ -163,7 +163,10 @@ def _callbacks(
 
 def wrong_routes(config: Config, facts: Facts) -> bool:
     """Whether some route stands otherwise than it must: perhaps only at this moment."""
-    return not _is_well(_routes(config, facts))
+    return any(
+        one.name == "route.announced" and one.severity is not Severity.OK
+        for one in _routes(config, facts)
+    )
 
 
 def _routes(config: Config, facts: Facts) -> list[Finding]:

@@ -119,6 +119,7 @@ class RestAnswer(NamedTuple):
 
     status: int
     body: Mapping[str, Any] | None
+    date: str | None = None  # the clock of the host that answered, as RFC 9110 has it
 
 
 class Observation(NamedTuple):
@@ -166,14 +167,6 @@ class Event(NamedTuple):
     )
     error: str | None
     milliseconds: float  # from the start of the process, or of the pass
-
-
-class Trigger(NamedTuple):
-    """What made this process act; `start` is in seconds since boot."""
-
-    cause: str  # as in Event
-    text: str
-    start: float
 
 
 class LastPass(NamedTuple):

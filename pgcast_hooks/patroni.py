@@ -68,7 +68,8 @@ def _get_plain(url: str, endpoint: PatroniEndpoint, timeout: float) -> RestAnswe
     try:
         connection.request("GET", parts.path)
         response = connection.getresponse()
-        return _rest_answer(response.status, response.read(MAX_BODY + 1))
+        body = response.read(MAX_BODY + 1)
+        return _rest_answer(response.status, body, response.getheader("Date"))
     finally:
         connection.close()
 
@@ -90,16 +91,17 @@ def _get_tls(url: str, endpoint: PatroniEndpoint, timeout: float) -> RestAnswer:
             url, timeout=timeout, allow_redirects=False, stream=True
         ) as response:
             body = response.raw.read(MAX_BODY + 1, decode_content=True)
-            return _rest_answer(response.status_code, body)
+            date = response.headers.get("Date")
+            return _rest_answer(response.status_code, body, date)
 
 
-def _rest_answer(status: int, body: bytes) -> RestAnswer:
+def _rest_answer(status: int, body: bytes, date: str | None) -> RestAnswer:
     if len(body) > MAX_BODY:
         raise ValueError(f"an answer of more than {MAX_BODY} bytes")
     document: Any = None
     with contextlib.suppress(ValueError, RecursionError):
         document = json.loads(body)
-    return RestAnswer(status, document if isinstance(document, dict) else None)
+    return RestAnswer(status, document if isinstance(document, dict) else None, date)
 
 
 def _reason(error: BaseException) -> str:

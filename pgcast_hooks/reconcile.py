@@ -91,8 +91,9 @@ def _note(
     trouble: Sequence[str],
     interval: float | None,
 ) -> None:
+    files = [file.trouble for file in hands.files() if file.trouble]
     milliseconds = (time.monotonic() - start) * 1000
-    done = LastPass(0.0, milliseconds, changed, tuple(trouble), interval)
+    done = LastPass(0.0, milliseconds, changed, (*trouble, *files), interval)
     hands.state.note_pass(done)
 
 

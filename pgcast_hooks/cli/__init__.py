@@ -4,7 +4,7 @@ Holds no rule.
 stdout is data, stderr is log.
 """
 
-from pgcast_hooks.cli import history, orders, reconciler, settings, show
+from pgcast_hooks.cli import check, history, orders, reconciler, settings, show
 from pgcast_hooks.cli.group import main
 
-__all__ = ["history", "main", "orders", "reconciler", "settings", "show"]
+__all__ = ["check", "history", "main", "orders", "reconciler", "settings", "show"]

@@ -24,7 +24,7 @@ from pgcast_hooks.model import Cluster, Config, Route
 
 EPILOG = (
     "Exit codes: 0 done, 2 usage, 69 ExaBGP (for reconcile: or a Patroni) does not"
-    " answer, 70 bug,"
+    " answer (for check: something is critical or not known), 70 bug,"
     " 75 not applied (Patroni does not confirm, somebody else acts): try again,"
     " 76 rejected by ExaBGP, 78 configuration."
 )

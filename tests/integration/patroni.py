@@ -66,6 +66,7 @@ class FakePatroni:
         self.paths: list[str] = []
         self.over = threading.Event()
         self._replies: list[Reply] = [PRIMARY]
+        self.documents: dict[str, Reply] = {}  # what a path says, whatever is due
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -73,6 +74,9 @@ class FakePatroni:
 
             def do_GET(self) -> None:
                 fake.paths.append(self.path)
+                if self.path in fake.documents:
+                    fake.documents[self.path](self)
+                    return
                 reply = (
                     fake._replies.pop(0) if len(fake._replies) > 1 else fake._replies[0]
                 )

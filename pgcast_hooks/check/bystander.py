@@ -1,0 +1,41 @@
+"""The host's hands for an exchange with ExaBGP that leaves no trace in the state directory.
+
+Must not make a file: one that root makes would belong to root, where the directory does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from pgcast_hooks import apply, record
+from pgcast_hooks.model import Config
+from pgcast_hooks.pipe import Pipe, locate
+from pgcast_hooks.state import MANY_MARKS, UNREAD_MARKS, State
+
+
+class _Bystander(State):
+    """The state directory, for an exchange that leaves it as it is.
+
+    The count of unread marks is kept where it is kept already: a file that root makes would
+    belong to root, where the directory does.
+    """
+
+    def note_unread_marks(self, count: int) -> None:
+        path = os.path.join(self._directory, UNREAD_MARKS)
+        with contextlib.suppress(OSError):
+            if os.path.exists(path):
+                file = record.open_plain(self._directory, UNREAD_MARKS, os.O_WRONLY)
+                try:
+                    os.pwrite(file, f"{min(count, MANY_MARKS):<16}".encode("ascii"), 0)
+                finally:
+                    os.close(file)
+
+
+def host(config: Config) -> apply.Host:
+    """The host's hands, which leave no trace."""
+    exabgp = config.exabgp
+    state = _Bystander(config.state_dir)
+    base = locate(exabgp.pipe)
+    pipe = Pipe(base, state, exabgp.timeout, exabgp.lock_timeout)
+    return apply.host(config)._replace(pipe=pipe, state=state)

@@ -139,7 +139,7 @@ def test_check_config_with_mistakes(pgcast: Pgcast) -> None:
             "configured are 192.0.2.10/32, 192.0.2.11/32",
         ),
         (["announce", "main"], 2, "Missing option '--for'"),
-        (["withdraw", "main", "--for", "30"], 2, "write it with units, 30m"),
+        (["withdraw", "main", "--for", "30"], 2, "needs a unit: 30s, 30m"),
         (["withdraw"], 2, "Missing argument 'SCOPE'"),
         (["shwo"], 2, "No such command 'shwo'"),
     ],

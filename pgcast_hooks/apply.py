@@ -20,6 +20,7 @@ from pgcast_hooks.errors import (
     Superseded,
 )
 from pgcast_hooks.model import Announcement, Config, Prefix, RibEntry, Want
+from pgcast_hooks.override import Overrides
 from pgcast_hooks.pipe import Pipe, locate
 from pgcast_hooks.state import State
 
@@ -29,6 +30,7 @@ class Host(NamedTuple):
 
     pipe: Pipe
     state: State
+    overrides: Overrides
 
 
 def host(config: Config) -> Host:
@@ -38,6 +40,7 @@ def host(config: Config) -> Host:
     return Host(
         Pipe(locate(settings.pipe), state, settings.timeout, settings.lock_timeout),
         state,
+        Overrides(config.state_dir),
     )
 
 

@@ -168,6 +168,16 @@ class Event(NamedTuple):
     milliseconds: float  # from the start of the process, or of the pass
 
 
+class LastPass(NamedTuple):
+    """What the reconciler's last pass left behind."""
+
+    ago: float  # seconds since its end; infinite if the host was booted since
+    milliseconds: float
+    changed: int
+    trouble: tuple[str, ...]
+    interval: float | None  # in seconds; None: a pass of its own, no loop
+
+
 class PatroniEndpoint(NamedTuple):
     """Where Patroni's REST API is, and how to speak to it. `timeout` is in seconds, for
     one request in all."""

@@ -25,7 +25,7 @@ import time
 
 from pgcast_hooks import record
 from pgcast_hooks.errors import AlreadyRunning
-from pgcast_hooks.model import Role
+from pgcast_hooks.model import LastPass, Role
 
 GENERATION = "generation"
 UNREAD_MARKS = "unread-marks"
@@ -86,6 +86,33 @@ class State:
             return None
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         return now - then if boot == _boot() and then <= now else None
+
+    def note_pass(self, done: LastPass) -> None:
+        """Record a pass that has just ended. STUB."""
+        import json
+
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        path = os.path.join(self._directory, "last-pass")
+        with open(path, "w") as file:
+            json.dump([_boot(), now, *done[1:]], file)
+
+    def last_pass(self) -> LastPass | None:
+        """The reconciler's last pass. STUB."""
+        import json
+
+        path = os.path.join(self._directory, "last-pass")
+        try:
+            with open(path) as file:
+                boot, then, *rest = json.load(file)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._note("last-pass", error)
+            return None
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        milliseconds, changed, trouble, interval = rest
+        ago = now - then if boot == _boot() else float("inf")
+        return LastPass(ago, milliseconds, changed, tuple(trouble), interval)
 
     def claim_reconciler(self) -> None:
         """Be the only reconciler until this process ends, in whatever way it does.

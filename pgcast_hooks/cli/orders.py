@@ -6,13 +6,14 @@ import click
 
 from pgcast_hooks import config as configuration
 from pgcast_hooks.apply import apply, host
+from pgcast_hooks.cli import arguments
 from pgcast_hooks.cli.group import log, main, named_cluster, named_routes
 from pgcast_hooks.document import MAX_SECONDS
 
 
 @main.command()
-@click.argument("scope")
-@click.argument("prefixes", metavar="[PREFIX]...", nargs=-1)
+@arguments.scope
+@arguments.prefixes
 @click.option(
     "--wait",
     metavar="SECONDS",
@@ -45,8 +46,8 @@ def announce(path: str, scope: str, prefixes: tuple[str, ...], wait: float) -> N
 
 
 @main.command()
-@click.argument("scope")
-@click.argument("prefixes", metavar="[PREFIX]...", nargs=-1)
+@arguments.scope
+@arguments.prefixes
 @click.pass_obj
 def withdraw(path: str, scope: str, prefixes: tuple[str, ...]) -> None:
     """Withdraw the routes of SCOPE, or only the PREFIXes, without asking Patroni.

@@ -4,7 +4,7 @@ Holds no rule.
 stdout is data, stderr is log.
 """
 
-from pgcast_hooks.cli import orders, reconciler, settings, show
+from pgcast_hooks.cli import orders, reconciler, settings, show, status
 from pgcast_hooks.cli.group import main
 
-__all__ = ["main", "orders", "reconciler", "settings", "show"]
+__all__ = ["main", "orders", "reconciler", "settings", "show", "status"]

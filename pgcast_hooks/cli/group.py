@@ -20,12 +20,37 @@ from pgcast_hooks.errors import (
 )
 from pgcast_hooks.model import Cluster, Config, Route
 
-EPILOG = (
-    "Exit codes: 0 done, 2 usage, 69 ExaBGP (for reconcile: or a Patroni) does not"
-    " answer, 70 bug,"
-    " 75 not applied (Patroni does not confirm, somebody else acts): try again,"
-    " 76 rejected by ExaBGP, 78 configuration."
-)
+EPILOG = """\b
+EXAMPLES
+  pgcast status                   who announces what, and why
+  pgcast status main --watch      the same of one cluster, until Ctrl-C
+  pgcast withdraw main            take the cluster's routes from the routers
+  pgcast reconcile --dry-run      what a pass of the reconciler would change
+  pgcast check-config             after each edit of the configuration
+
+\b
+FILES
+  /etc/pgcast/pgcast.yml     the configuration; "pgcast check-config" prints all
+                             of it; its times are in seconds
+  /run/exabgp/exabgp.in      ExaBGP's named pipe: commands
+  /run/exabgp/exabgp.out     ... and answers; where ExaBGP has them elsewhere,
+                             exabgp.pipe in the configuration says so
+  /var/lib/pgcast            the state directory (state_dir), which belongs to
+                             Patroni's user
+
+\b
+ENVIRONMENT
+  PGCAST_CONFIG              the configuration file, where --config is not given
+  exabgp_api_pipename        the pipe's name, as ExaBGP itself understands it
+  NO_COLOR, TERM=dumb        no colours, on a terminal too
+  _PGCAST_COMPLETE           completion: eval "$(_PGCAST_COMPLETE=bash_source
+                             pgcast)" in bash; zsh_source and fish_source alike
+
+"pgcast COMMAND --help" tells more of each command. stdout is data, stderr is log.
+
+Exit codes: 0 done, 2 usage, 69 ExaBGP (for reconcile and status: or a Patroni) does not
+answer, 70 bug, 75 not applied (Patroni does not confirm, somebody else acts): try again; for
+status: something differs from what is wanted, 76 rejected by ExaBGP, 78 configuration."""
 
 
 class _Commands(click.Group):

@@ -24,13 +24,21 @@ from pgcast_hooks.state import State
 AT_ONCE = 32  # questions under way; a hung Patroni takes one place for its timeout
 
 
-def observe(cluster: Cluster, role: Role, state: State, limit: float) -> Observation:
-    """Ask once, within `limit` seconds, and note in the state that an answer was known."""
+def look(cluster: Cluster, role: Role, limit: float) -> Observation:
+    """Ask once, within `limit` seconds, and leave no trace of it.
+
+    For those who only want to see: an answer that nobody acts on must not lengthen the grace.
+    """
     try:
         answer = patroni.ask(cluster.patroni, role.value, limit)
     except PatroniUnreachable as error:
         return Observation(Eligibility.UNKNOWN, str(error))
-    observation = policy.judge(answer, cluster.scope, role)
+    return policy.judge(answer, cluster.scope, role)
+
+
+def observe(cluster: Cluster, role: Role, state: State, limit: float) -> Observation:
+    """Ask once, within `limit` seconds, and note in the state that an answer was known."""
+    observation = look(cluster, role, limit)
     if observation.eligibility is not Eligibility.UNKNOWN:
         state.note_known(cluster.scope, role)
     return observation

@@ -37,6 +37,8 @@ LAST_PASS = "last-pass"
 RECORD = 64  # bytes; no record is longer, but for the last pass's
 PASS_RECORD = 16384
 TROUBLE = 300  # letters of each line of trouble in it
+GLANCE = 0.2  # seconds; far longer than the lock is held by who only looks at it
+RETRY = 0.01
 MANY_MARKS = 64  # a count beyond this is damage, not history
 UNKNOWN_MARKS = (
     2  # what one killed exchange leaves behind, taken where the file cannot be read
@@ -154,12 +156,39 @@ class State:
         except OSError as error:
             self._note(RECONCILER, error)
             return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            raise AlreadyRunning(path, self._read(RECONCILER) or "") from None
+        end = time.monotonic() + GLANCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    os.close(file)
+                    holder = self._read(RECONCILER) or ""
+                    raise AlreadyRunning(path, holder) from None
+            time.sleep(RETRY)
         self._write(RECONCILER, f"{os.getpid():<16}")  # the file stays open, and locked
+
+    def reconciler(self) -> str | None:
+        """The process that is the reconciler now; None where there is none.
+
+        A lock can only be asked about by taking it: this one is shared, and held for no longer
+        than that takes.
+        """
+        try:
+            file = record.open_plain(self._directory, RECONCILER, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._note(RECONCILER, error)
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self._read(RECONCILER) or ""
+        finally:
+            os.close(file)
+        return None
 
     def _read(self, name: str) -> str | None:
         try:

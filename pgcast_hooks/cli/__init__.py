@@ -4,7 +4,24 @@ Holds no rule.
 stdout is data, stderr is log.
 """
 
-from pgcast_hooks.cli import check, history, orders, reconciler, settings, show
+from pgcast_hooks.cli import (
+    check,
+    history,
+    orders,
+    reconciler,
+    settings,
+    show,
+    status,
+)
 from pgcast_hooks.cli.group import main
 
-__all__ = ["check", "history", "main", "orders", "reconciler", "settings", "show"]
+__all__ = [
+    "check",
+    "history",
+    "main",
+    "orders",
+    "reconciler",
+    "settings",
+    "show",
+    "status",
+]

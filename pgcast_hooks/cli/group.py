@@ -22,12 +22,41 @@ from pgcast_hooks.errors import (
 )
 from pgcast_hooks.model import Cluster, Config, Route
 
-EPILOG = (
-    "Exit codes: 0 done, 2 usage, 69 ExaBGP (for reconcile: or a Patroni) does not"
-    " answer (for check: something is critical or not known), 70 bug,"
-    " 75 not applied (Patroni does not confirm, somebody else acts): try again,"
-    " 76 rejected by ExaBGP, 78 configuration."
-)
+EPILOG = """\b
+EXAMPLES
+  pgcast status                   who announces what, and why
+  pgcast status main --watch      the same of one cluster, until Ctrl-C
+  pgcast check                    what would break on the night, and what to do
+  pgcast history --since 2h       what happened to the routes, and why
+  pgcast maintenance on --for 1h  this host announces nothing, whoever asks
+  pgcast maintenance off          Patroni decides again
+  pgcast reconcile --dry-run      what a pass of the reconciler would change
+  pgcast check-config             after each edit of the configuration
+
+\b
+FILES
+  /etc/pgcast/pgcast.yml     the configuration; "pgcast check-config" prints all
+                             of it; its times are in seconds
+  /run/exabgp/exabgp.in      ExaBGP's named pipe: commands
+  /run/exabgp/exabgp.out     ... and answers; where ExaBGP has them elsewhere,
+                             exabgp.pipe in the configuration says so
+  /var/lib/pgcast            the state directory (state_dir), which belongs to
+                             Patroni's user
+
+\b
+ENVIRONMENT
+  PGCAST_CONFIG              the configuration file, where --config is not given
+  exabgp_api_pipename        the pipe's name, as ExaBGP itself understands it
+  NO_COLOR, TERM=dumb        no colours, on a terminal too
+  _PGCAST_COMPLETE           completion: eval "$(_PGCAST_COMPLETE=bash_source
+                             pgcast)" in bash; zsh_source and fish_source alike
+
+"pgcast COMMAND --help" tells more of each command. stdout is data, stderr is log.
+
+Exit codes: 0 done, 2 usage, 69 ExaBGP (for reconcile and status: or a Patroni) does not
+answer, or check finds something critical or not known, 70 bug, 75 not applied (Patroni does
+not confirm, somebody else acts): try again, or status finds that something differs from what
+is wanted, 76 rejected by ExaBGP, 78 configuration."""
 
 
 class _Commands(click.Group):

@@ -13,6 +13,7 @@ import click
 
 from pgcast_hooks import config as configuration
 from pgcast_hooks.apply import Host, apply, host
+from pgcast_hooks.cli import arguments
 from pgcast_hooks.cli.duration import Duration, spoken
 from pgcast_hooks.cli.group import log, main, named_cluster, named_routes, typed
 from pgcast_hooks.errors import NotEarned, OverrideNotKept
@@ -33,8 +34,8 @@ REASON = click.option(
 
 
 @main.command()
-@click.argument("scope")
-@click.argument("prefixes", metavar="[PREFIX]...", nargs=-1)
+@arguments.scope
+@arguments.prefixes
 @FOR
 @REASON
 @click.pass_obj
@@ -58,8 +59,8 @@ def withdraw(
 
 
 @main.command()
-@click.argument("scope")
-@click.argument("prefixes", metavar="[PREFIX]...", nargs=-1)
+@arguments.scope
+@arguments.prefixes
 @click.option(
     "--for",
     "left",
@@ -106,8 +107,8 @@ def announce(
 
 
 @main.command()
-@click.argument("scope")
-@click.argument("prefixes", metavar="[PREFIX]...", nargs=-1)
+@arguments.scope
+@arguments.prefixes
 @click.pass_obj
 def auto(path: str, scope: str, prefixes: tuple[str, ...]) -> None:
     """End the standing orders for the routes of SCOPE, or only for the PREFIXes.

@@ -40,12 +40,14 @@ def make_pipe() -> None:
 class Exabgp:
     """An ExaBGP that runs; `settings` are environment variables, such as exabgp_api_ack=false."""
 
-    def __init__(self, version: str, directory: Path, **settings: str) -> None:
+    def __init__(
+        self, version: str, directory: Path, config: str = CONFIG, **settings: str
+    ) -> None:
         self.version = version
         self._binary = CACHE / f"exabgp-{version}" / "bin" / "exabgp"
         self._config = directory / "exabgp.conf"
         self._log = directory / "exabgp.log"
-        self._config.write_text(CONFIG)
+        self._config.write_text(config)
         self._settings = settings
 
     def __enter__(self) -> Exabgp:

@@ -28,6 +28,36 @@ def body(**changes: Any) -> dict[str, Any]:
     }
 
 
+def cluster(*members: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """What Patroni 4.1.5 says of a cluster; without `members` of pg1, which leads, and pg2."""
+    leader = {
+        "name": "pg1",
+        "role": "leader",
+        "state": "running",
+        "api_url": "http://10.0.0.11:8008/patroni",
+        "host": "10.0.0.11",
+        "port": 5432,
+        "timeline": 7,
+    }
+    replica = {
+        "name": "pg2",
+        "role": "replica",
+        "state": "streaming",
+        "api_url": "http://10.0.0.12:8008/patroni",
+        "host": "10.0.0.12",
+        "port": 5432,
+        "timeline": 7,
+        "tags": {"nofailover": True},
+        "receive_lag": 0,
+        "receive_lsn": "0/6000000",
+        "replay_lag": 16384,
+        "replay_lsn": "0/5FFC000",
+        "lag": 16384,
+        "lsn": "0/6000000",
+    }
+    return {"members": list(members or (leader, replica)), "scope": "main", **changes}
+
+
 PATRONI_3 = body(role="master", patroni={"version": "3.0.2", "scope": "main"})
 
 
@@ -52,6 +82,11 @@ PRIMARY = says()
 REPLICA = says(503, body(role="replica"))
 
 
+def hang(handler: BaseHTTPRequestHandler) -> None:
+    """A Patroni that takes the question and never answers."""
+    handler.server.fake.over.wait(30)  # type: ignore[attr-defined]
+
+
 class _Server(ThreadingHTTPServer):
     fake: FakePatroni
 
@@ -60,13 +95,13 @@ class _Server(ThreadingHTTPServer):
 
 
 class FakePatroni:
-    """Serves one reply after the other; the last one for ever."""
+    """Serves one reply after the other; the last one for ever. A path may have replies of its
+    own."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.paths: list[str] = []
         self.over = threading.Event()
-        self._replies: list[Reply] = [PRIMARY]
-        self.documents: dict[str, Reply] = {}  # what a path says, whatever is due
+        self._replies: dict[str, list[Reply]] = {"": [PRIMARY]}
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -74,13 +109,8 @@ class FakePatroni:
 
             def do_GET(self) -> None:
                 fake.paths.append(self.path)
-                if self.path in fake.documents:
-                    fake.documents[self.path](self)
-                    return
-                reply = (
-                    fake._replies.pop(0) if len(fake._replies) > 1 else fake._replies[0]
-                )
-                reply(self)
+                replies = fake._replies.get(self.path) or fake._replies[""]
+                (replies.pop(0) if len(replies) > 1 else replies[0])(self)
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -109,6 +139,7 @@ class FakePatroni:
             self._server.shutdown()
             self._server.server_close()
 
-    def will_say(self, replies: Iterable[Reply]) -> None:
-        """Set the replies; the last one stays."""
-        self._replies = list(replies)
+    def will_say(self, replies: Iterable[Reply], path: str = "") -> None:
+        """Set the replies, to one `path` such as "/cluster" or to all that have none of their
+        own; the last one stays."""
+        self._replies[path] = list(replies)

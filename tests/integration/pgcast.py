@@ -12,7 +12,7 @@ import yaml
 from tests.integration.exabgp import PIPE
 
 COMMAND = (
-    "import os, sys, pgcast_hooks.confirm, pgcast_hooks.reconcile;"
+    "import os, sys, pgcast_hooks.confirm, pgcast_hooks.reconcile, pgcast_hooks.status;"
     "from pgcast_hooks.{module} import main;"
     "os.setgid({uid}); os.setuid({uid});"  # once imported: the checkout may be root's alone
     "sys.exit(main())"
@@ -50,6 +50,8 @@ class Pgcast:
         *arguments: str,
         uid: int = 0,
         stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.PIPE,
+        env: dict[str, str] | None = None,
     ) -> subprocess.Popen[str]:
         """Start `pgcast` (module cli) or `pgcast-callback` (module callback)."""
         self.path.write_text(yaml.safe_dump(self.document))
@@ -64,7 +66,8 @@ class Pgcast:
                 *arguments,
             ],
             stdin=stdin,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
+            env=env,
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -73,9 +73,9 @@ def pgcast(patroni: FakePatroni, postgresql: PostgreSQL) -> Iterator[Pgcast]:
     }
     document = {"scope": "main", "postgresql": lines}
     (HOME / "patroni.yml").write_text(yaml.safe_dump(document))
-    patroni.documents["/config"] = says(200, {"ttl": 20})
+    patroni.will_say([says(200, {"ttl": 20})], "/config")
     members = [{"name": "pg1", "port": postgresql.port}]
-    patroni.documents["/cluster"] = says(200, {"members": members})
+    patroni.will_say([says(200, {"members": members})], "/cluster")
     yield command
     shutil.rmtree(HOME)
 
@@ -163,15 +163,14 @@ def test_each_source_is_missed(
     exabgp: Exabgp, reconciler: None, patroni: FakePatroni, pgcast: Pgcast
 ) -> None:
     """What Patroni and its file do not say, one after the other."""
-    documents = dict(patroni.documents)
-    patroni.documents["/config"] = says(502, raw=b"")
+    patroni.will_say([says(502, raw=b"")], "/config")
     assert wrong(pgcast) == {"patroni.ttl": "UNKNOWN"}
-    patroni.documents["/config"] = says(200, {"ttl": 5})
+    patroni.will_say([says(200, {"ttl": 5})], "/config")
     assert wrong(pgcast) == {
         "patroni.ttl": "CRITICAL",
         "exabgp.hold_time": "WARNING",  # which is 9 s
     }
-    patroni.documents = documents
+    patroni.will_say([says(200, {"ttl": 20})], "/config")
     assert wrong(pgcast, "--patroni-config", "/nonexistent") == {
         "patroni.callbacks": "UNKNOWN"
     }
@@ -186,7 +185,7 @@ def test_the_wrong_server_listens(
     other = PostgreSQL(b"H")
     other.start()
     members = [{"name": "pg1", "port": other.port}]
-    patroni.documents["/cluster"] = says(200, {"members": members})
+    patroni.will_say([says(200, {"members": members})], "/cluster")
     code, out = check(pgcast)
     assert code == 69
     assert out[0].startswith(

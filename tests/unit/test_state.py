@@ -3,12 +3,15 @@ missing."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from pgcast_hooks import record
+from pgcast_hooks.errors import AlreadyRunning
 from pgcast_hooks.model import LastPass
 from pgcast_hooks.state import MANY_MARKS, PASS_RECORD, UNKNOWN_MARKS, State
 
@@ -75,6 +78,20 @@ def test_a_missing_directory_is_trouble(tmp_path: Path) -> None:
 def test_a_count_that_cannot_be_written_is_not_relied_on(tmp_path: Path) -> None:
     """A directory that is gone, or became read-only with a zero in it, knows nothing."""
     assert State(str(tmp_path / "missing")).unread_marks() == UNKNOWN_MARKS
+
+
+def test_who_looks_for_a_reconciler_is_none(tmp_path: Path) -> None:
+    """The one that runs is named; a look takes the place from nobody."""
+    state = State(str(tmp_path))
+    assert state.reconciler() is None
+    assert list(tmp_path.iterdir()) == []
+    looked_at = os.open(tmp_path / "reconciler", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(looked_at, fcntl.LOCK_SH)
+    threading.Timer(0.02, os.close, [looked_at]).start()
+    State(str(tmp_path)).claim_reconciler()
+    assert state.reconciler() == str(os.getpid())
+    with pytest.raises(AlreadyRunning):
+        State(str(tmp_path)).claim_reconciler()
 
 
 @pytest.mark.parametrize("kind", ["link", "hard link", "fifo", "directory"])

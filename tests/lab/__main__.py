@@ -1,4 +1,5 @@
-"""`python -m tests.lab up` keeps a lab running by hand; `demo` shows one; `soak` hurts one."""
+"""`python -m tests.lab up` keeps a lab running by hand; `demo` shows one; `soak` hurts one; `night` plays
+the README's nights on call."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from .demo import demo
 from .host import LabError
 from .lab import PATRONICTL, Lab
 from .network import LAN, MEMBERS, VIP
+from .night import night
 from .services import CACHE
 from .soak import soak
 
@@ -46,7 +48,7 @@ def keep_up(lab: Lab) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
-    parser.add_argument("command", choices=["up", "demo", "soak"])
+    parser.add_argument("command", choices=["up", "demo", "soak", "night"])
     parser.add_argument("--exabgp", default="5.0.15", metavar="VERSION")
     parser.add_argument(
         "--callback", type=Path, help="a script for Patroni to run instead of pgcast's"
@@ -79,6 +81,10 @@ def main() -> int:
             reconciler = not args.no_reconciler and args.callback is None
             synchronous = not args.asynchronous
             return 0 if soak(lab, args.faults, seed, reconciler, synchronous) else 1
+        elif args.command == "night":
+            with lab:
+                for scene in night(lab).values():
+                    print("\n".join(scene))
         else:
             demo(lab)
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from typing import Any
 from pgcast_hooks.cli.drawing_host import host, neighbors, override
 from pgcast_hooks.cli.layout import Paragraph, labelled, table
 from pgcast_hooks.cli.words import moment, parsed, size, span
-from pgcast_hooks.model import Announcement, Eligibility, RibEntry
+from pgcast_hooks.model import Announcement, Eligibility, Order, RibEntry
 from pgcast_hooks.status.member import Local, Member, Members
 from pgcast_hooks.status.picture import (
     ClusterStatus,
@@ -87,7 +87,7 @@ def _verdict(route: RouteStatus) -> str:
         return f"{stands}  {_must(route)}"
     if route.level is Level.WRONG:
         return f"{stands}: {route.wanted.why}" if not route.standing else stands
-    if route.override:
+    if route.override and route.override.order is not Order.HOLD:
         left = route.override.left
         more = "" if left is None else f", {span(left)} left"
         return f"{stands}  as an override says{more}"

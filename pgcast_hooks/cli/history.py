@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from pgcast_hooks import config as configuration
+from pgcast_hooks.cli import arguments
 from pgcast_hooks.cli.duration import MOST, parse
 from pgcast_hooks.cli.group import log, main, named_cluster, named_routes
 from pgcast_hooks.errors import HistoryUnusable
@@ -57,8 +58,8 @@ class Since(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks
 
 
 @main.command()
-@click.argument("scope", required=False)
-@click.argument("prefixes", metavar="[PREFIX]...", nargs=-1)
+@arguments.optional_scope
+@arguments.prefixes
 @click.option(
     "--since",
     metavar="WHEN",

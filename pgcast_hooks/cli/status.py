@@ -16,7 +16,7 @@ from pgcast_hooks.cli.drawing import draw
 from pgcast_hooks.cli.group import main, named_cluster, named_routes
 from pgcast_hooks.cli.layout import coloured, commanded, lay_out, width
 from pgcast_hooks.cli.status_json import document
-from pgcast_hooks.cli.words import without_figures
+from pgcast_hooks.cli.words import without_measures
 from pgcast_hooks.document import MAX_SECONDS
 from pgcast_hooks.errors import EX_OK, EX_TEMPFAIL, EX_UNAVAILABLE
 from pgcast_hooks.model import Cluster, Config
@@ -153,7 +153,7 @@ class _Screen:
         if self._as_json:
             click.echo(json.dumps(document(found)))
             return
-        now = {p.subject: without_figures(p.text) for p in draw(found, self._members)}
+        now = {p.subject: without_measures(p.text) for p in draw(found, self._members)}
         drawn = draw(found, self._members, time.strftime("%H:%M:%S"))
         before, self._before = self._before, now
         changed = {name for name in now if before and before.get(name) != now[name]}

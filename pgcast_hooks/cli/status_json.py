@@ -124,7 +124,7 @@ def _override(override: Override | None) -> dict[str, Any] | None:
     return {
         **override._asdict(),
         "order": override.order.value,
-        "since": _moment(override.since),
+        "since": _moment(override.since) if override.since else None,
         "until": None if override.until is None else _moment(override.until),
     }
 

@@ -9,12 +9,12 @@ import time
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 SIZES = ("B", "kB", "MB", "GB", "TB")  # by 1024, as PostgreSQL has them
 
-_FIGURE = re.compile(r"\b\d+(\.\d+)? (d|h|min|s|ms|B|kB|MB|GB|TB)\b")
+_MEASURE = re.compile(r"\b\d+(\.\d+)? (d|h|min|s|ms|B|kB|MB|GB|TB)\b")
 
 
-def without_figures(text: str) -> str:
+def without_measures(text: str) -> str:
     """A text without its lengths of time and sizes, which change though nothing happens."""
-    return " ".join(_FIGURE.sub("", text).split())
+    return " ".join(_MEASURE.sub("", text).split())
 
 
 def span(seconds: float) -> str:

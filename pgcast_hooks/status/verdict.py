@@ -146,13 +146,14 @@ def _route(
     up = {n.address: n.state == ESTABLISHED for n in answer.neighbors} if answer else {}
     unsent = tuple(e.neighbor for e in standing if not up.get(e.neighbor, True))
     nobody = must.must is Must.ANNOUNCED and len(unsent) == len(standing) > 0
-    ordered = override is not None and override.order is Order.WITHDRAW
-    earned_in_vain = (  # the VIP is missing, or the fence has no MED left
-        observation.eligibility is Eligibility.ELIGIBLE
-        and must.must is Must.WITHDRAWN
-        and not ordered
+    order = override.order if override else None
+    earned = observation.eligibility is Eligibility.ELIGIBLE
+    in_vain = (  # earned or ordered, but the VIP is missing or the fence has no MED left
+        must.must is Must.WITHDRAWN
+        and (earned or order is Order.ANNOUNCE)
+        and order is not Order.WITHDRAW
     )
-    if wrong or nobody or earned_in_vain:
+    if wrong or nobody or in_vain:
         level = Level.WRONG
     elif answer is None or must.must is Must.AS_IT_STANDS:
         level = Level.UNKNOWN

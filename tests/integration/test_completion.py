@@ -72,7 +72,9 @@ def complete(environment: dict[str, str], *words: str) -> list[str]:
     return [line.partition(",")[2] for line in lines if line]
 
 
-@pytest.mark.parametrize("command", ["announce", "withdraw", "status"])
+@pytest.mark.parametrize(
+    "command", ["announce", "withdraw", "auto", "status", "history"]
+)
 def test_scopes_and_prefixes(environment: dict[str, str], command: str) -> None:
     """Out of the configuration, alike for each command."""
     assert complete(environment, command, "") == ["main", "billing"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-import ipaddress
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from pgcast_hooks.history import History
-from pgcast_hooks.model import Event, LastPass
+from pgcast_hooks.model import LastPass
 from pgcast_hooks.state import State
 from tests.integration.bird import Bird
 from tests.integration.exabgp import PIPE, Exabgp
 from tests.integration.patroni import (
+    PRIMARY,
     REPLICA,
     FakePatroni,
     body,
@@ -100,6 +101,10 @@ def route(verdict: str, *lines: str, level: str = "", patroni: str = "") -> str:
 
 WANTED = "       wanted       announced (MED 99993): primary on timeline 7"
 STANDS = "       stands       to 10.9.0.2 (MED 99993), next-hop 10.9.0.1"
+CHANGED = (
+    "       changed      WHEN callback, on_start primary main: announce route 192.0.2.10/32"
+    " next-hop 10.9.0.1 med 99993"
+)
 NOWHERE = "       stands       in Adj-RIB-Out for no neighbor"
 GOOD = "   HOST: all is as it must be\n\n"
 AS_IT_MUST_BE = "ANNOUNCED to 10.9.0.2 (MED 99993)  as it must be"
@@ -109,7 +114,10 @@ def test_all_is_well(exabgp: Exabgp, bird: Bird, pgcast: Pgcast) -> None:
     """One look, on each version of ExaBGP."""
     pgcast.announce()
     bird.wait_table(ANNOUNCED)
-    assert status(pgcast) == (0, GOOD + route(AS_IT_MUST_BE, WANTED, STANDS) + TAIL)
+    assert status(pgcast) == (
+        0,
+        GOOD + route(AS_IT_MUST_BE, WANTED, STANDS, CHANGED) + TAIL,
+    )
 
 
 def test_a_look_leaves_no_trace(exabgp: Exabgp, bird: Bird, pgcast: Pgcast) -> None:
@@ -204,7 +212,7 @@ def test_a_hung_patroni(
     )
     verdict = "ANNOUNCED to 10.9.0.2 (MED 99993)  left as it stands for ~ at most"
     unknown = "?? HOST: 2 not known\n\n"
-    expected = route(verdict, wanted, STANDS, level="??", patroni=silent)
+    expected = route(verdict, wanted, STANDS, CHANGED, level="??", patroni=silent)
     assert status(pgcast) == (69, unknown + expected + TAIL)
     pgcast.document["reconcile"] = {"unreachable_grace": 0.01}
     code, out = status(pgcast)
@@ -252,7 +260,7 @@ def test_a_store_that_hangs(
         "     Patroni      pg1: primary, running, timeline 7; answered now\n"
         f"??   no answer    Patroni at http://PATRONI{said}"
     )
-    expected = route(AS_IT_MUST_BE, WANTED, STANDS, patroni=told)
+    expected = route(AS_IT_MUST_BE, WANTED, STANDS, CHANGED, patroni=told)
     assert status(pgcast) == (69, "?? HOST: 1 not known\n\n" + expected + TAIL)
 
 
@@ -295,99 +303,191 @@ def test_a_foreign_route(exabgp: Exabgp, bird: Bird, pgcast: Pgcast) -> None:
     told = "     not ours     198.51.100.0/24: announced, but not configured; pgcast leaves that alone\n"
     assert (code, out) == (
         0,
-        GOOD + route(AS_IT_MUST_BE, WANTED, STANDS) + TAIL + told,
+        GOOD + route(AS_IT_MUST_BE, WANTED, STANDS, CHANGED) + TAIL + told,
     )
 
 
-def give_override(pgcast: Pgcast, **fields: object) -> None:
-    """An operator's standing order for the route. STUB: `pgcast withdraw main --for ...`."""
-    path = pgcast.state / "overrides.json"
-    path.write_text(json.dumps({"192.0.2.10/32": fields}))
+REASON = ("--reason", "new disk")
 
 
 @pytest.mark.any_version
-@pytest.mark.parametrize("whole_host", [False, True])
+@pytest.mark.parametrize(
+    ("command", "what", "why"),
+    [
+        (("withdraw", "main", "--for", "1h", *REASON), "withdraw", "an override"),
+        (
+            ("maintenance", "on", "--for", "1h", *REASON),
+            "the whole host",
+            "maintenance of the host",
+        ),
+    ],
+)
 def test_an_override(
-    exabgp: Exabgp, bird: Bird, pgcast: Pgcast, whole_host: bool
+    exabgp: Exabgp,
+    bird: Bird,
+    pgcast: Pgcast,
+    command: tuple[str, ...],
+    what: str,
+    why: str,
 ) -> None:
     """Who set it, when, why, and how long is left; it decides what must be."""
-    give_override(
-        pgcast,
-        order="withdraw",
-        reason="new disk",
-        by="alice",
-        since=1795464851.0,
-        until=1795465851.0,
-        left=540.0,
-        whole_host=whole_host,
-    )
-    what = "the whole host" if whole_host else "withdraw"
-    why = "maintenance of the host" if whole_host else "an override"
-    told = f"{what}: new disk; set by alice at WHEN; ~ left"
+    pgcast.announce()
+    bird.wait_table(ANNOUNCED)
+    assert pgcast.run(*command)[0] == 0
+    bird.wait_table({})
+    told = f"{what}: new disk; set by root at WHEN; ~ left"
+    typed = shlex.join(["pgcast", *command])
+    changed = f"WHEN operator by root, {typed}: withdraw route 192.0.2.10/32"
     expected = route(
         "WITHDRAWN  as an override says, ~ left",
         f"       wanted       withdrawn: {why} says so",
         "       Patroni      primary on timeline 7",
         f"       override     {told}",
         NOWHERE,
+        f"       changed      {changed}",
     )
+    whole_host = command[0] == "maintenance"
     tail = TAIL.replace("maintenance  off", f"maintenance  {told}")
     expected += tail if whole_host else TAIL
     assert status(pgcast) == (0, GOOD + expected)
-    pgcast.announce()  # no callback follows overrides here
+    exabgp.write("announce route 192.0.2.10/32 next-hop self med 99993")
     bird.wait_table(ANNOUNCED)
     code, out = status(pgcast)
     assert code == 75
     assert "ANNOUNCED to 10.9.0.2 (MED 99993)  MUST BE WITHDRAWN\n" in out
 
 
+ANNOUNCE = ("announce", "main", "--for", "1h", "--reason", "Patroni is wrong", "--yes")
+REPLICA_SAYS = "Patroni says role replica, state running (HTTP 503)"
+
+
 @pytest.mark.any_version
 def test_an_override_that_announces(
+    exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast
+) -> None:
+    """Against Patroni's word it is the last resort, and no other MED is as it must be."""
+    patroni.will_say([REPLICA])
+    assert pgcast.run(*ANNOUNCE)[0] == 0
+    bird.wait_table({"192.0.2.10/32": 100_000})
+    expected = route(
+        "ANNOUNCED to 10.9.0.2 (MED 100000)  as an override says, ~ left",
+        "       wanted       announced (MED 100000): an override says so",
+        f"       Patroni      {REPLICA_SAYS}",
+        "       override     announce: Patroni is wrong; set by root at WHEN; ~ left",
+        STANDS.replace("99993", "100000"),
+        f"       changed      WHEN operator by root, {shlex.join(['pgcast', *ANNOUNCE])}:"
+        " announce route 192.0.2.10/32 next-hop 10.9.0.1 med 100000",
+        patroni=(
+            "     Patroni      pg1: replica, running, timeline 7; answered now\n"
+            "     members      leader pg1, of 2; the furthest behind by 16 kB"
+        ),
+    )
+    assert status(pgcast) == (0, GOOD + expected + TAIL)
+    exabgp.write("announce route 192.0.2.10/32 next-hop self med 5")
+    bird.wait_table({"192.0.2.10/32": 5})
+    code, out = status(pgcast)
+    assert code == 75
+    verdict = "ANNOUNCED to 10.9.0.2 (MED 5)  MUST BE ANNOUNCED (MED 100000)\n"
+    assert verdict in out
+
+
+@pytest.mark.any_version
+def test_an_override_that_nobody_can_follow(
     exabgp: Exabgp, patroni: FakePatroni, pgcast: Pgcast
 ) -> None:
-    """Against Patroni's word, with whatever MED."""
+    """An operator who orders an announcement, and gets none, is told why."""
     patroni.will_say([REPLICA])
-    give_override(pgcast, order="announce", reason="Patroni is wrong", left=60.0)
-    assert status(pgcast)[0] == 75
-    exabgp.write("announce route 192.0.2.10/32 next-hop self med 5")
+    pgcast.routes[0]["prefix"] = "192.0.2.99/32"
+    pgcast.run(*ANNOUNCE)
     code, out = status(pgcast)
-    assert code == 0
-    assert "ANNOUNCED to 10.9.0.2 (MED 5)  as an override says, ~ left\n" in out
+    assert code == 75
+    assert (
+        "!! 192.0.2.99/32  main primary  WITHDRAWN: order to announce by root: Patroni is"
+        f" wrong; {REPLICA_SAYS}, but 192.0.2.99 is on no interface of this host\n"
+    ) in out
+
+
+@pytest.fixture
+def short_path(pgcast: Pgcast) -> Iterator[None]:
+    """A state directory whose files' names are not too long for a line."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        pgcast.state = Path(directory)
+        pgcast.document["state_dir"] = directory
+        yield
+
+
+@pytest.mark.any_version
+def test_an_override_that_is_damaged(
+    exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast, short_path: None
+) -> None:
+    """What it said is not known: what stands may stand, and Patroni may still withdraw."""
+    pgcast.announce()
+    bird.wait_table(ANNOUNCED)
+    (pgcast.state / "override-192.0.2.10_32").write_text("{")
+    damaged = "override STATE/override-192.0.2.10_32 is damaged"
+    held = f"{damaged}: nothing is announced anew until 'pgcast auto'"
+    expected = route(
+        "ANNOUNCED to 10.9.0.2 (MED 99993)  left as it stands",
+        f"       wanted       left as it stands: {held}",
+        "       Patroni      primary on timeline 7",
+        f"       override     {held}",
+        STANDS,
+        CHANGED,
+        level="??",
+    )
+    tail = TAIL.replace("     state        STATE", f"??   state        {damaged}")
+    assert status(pgcast) == (69, "?? HOST: 2 not known\n\n" + expected + tail)
+    code, out, _ = pgcast.run("status", "--json")
+    override = json.loads(out)["clusters"][0]["routes"][0]["override"]
+    assert (code, override["order"], override["since"]) == (69, "hold", None)
+    patroni.will_say([REPLICA])
+    assert pgcast.run("reconcile")[0] == 0
+    bird.wait_table({})
+    code, out = status(pgcast)
+    assert code == 69
+    assert "   192.0.2.10/32  main primary  WITHDRAWN  as it must be\n" in out
 
 
 @pytest.mark.any_version
 def test_the_last_change_and_the_last_pass(
-    exabgp: Exabgp, bird: Bird, pgcast: Pgcast
+    exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast
 ) -> None:
-    """With the cause of the one, and the trouble of the other."""
+    """With the cause of the one, and the trouble of the other; a refusal changes nothing."""
     pgcast.announce()
-    prefix = ipaddress.ip_network("192.0.2.10/32")
-    event = Event(
-        cause="callback",
-        trigger="on_role_change primary main",
-        scope="main",
-        prefix=prefix,
-        want="announce route 192.0.2.10/32 next-hop self med 99993",
-        have=None,
-        observation="primary on timeline 7",
-        result="changed",
-        error=None,
-        milliseconds=210.0,
-    )
-    refused = event._replace(result="refused", want=None)
-    History(str(pgcast.state)).append([event, refused])
+    pgcast.document["callback"]["deadline"] = 0.2
+    patroni.will_say([REPLICA])
+    assert pgcast.callback("on_role_change", "primary", "main")[0] == 75
+    bird.wait_table({})
+    events = pgcast.run("history", "--json")[1].splitlines()
+    results = [json.loads(event)["result"] for event in events]
+    assert results == ["changed", "changed", "refused"]
+    patroni.will_say([PRIMARY])
     state = State(str(pgcast.state))
     state.note_pass(LastPass(0.0, 12.0, 2, (), None))
+    wrong = "!! HOST: 1 not as it must be\n\n"
+    verdict = "WITHDRAWN  MUST BE ANNOUNCED (MED 99993)"
+    nowhere = NOWHERE.replace("  ", "!!", 1)
     changed = (
         "       changed      WHEN callback, on_role_change primary main:"
-        " announce route 192.0.2.10/32 next-hop 10.9.0.1 med 99993"
+        " withdraw route 192.0.2.10/32"
     )
     tail = TAIL.replace("no loop runs, no pass is known", "no loop runs; LAST")
+    assert status(pgcast) == (
+        75,
+        wrong
+        + route(verdict, WANTED, nowhere, changed, level="!!")
+        + tail.replace("LAST", "the last ~ ago, ~, 2 changed"),
+    )
+    assert pgcast.run("reconcile")[0] == 0
+    bird.wait_table(ANNOUNCED)
+    changed = CHANGED.replace(
+        "callback, on_start primary main", "reconcile, pgcast reconcile"
+    )
     assert status(pgcast) == (
         0,
         GOOD
         + route(AS_IT_MUST_BE, WANTED, STANDS, changed)
-        + tail.replace("LAST", "the last ~ ago, ~, 2 changed"),
+        + tail.replace("LAST", "the last ~ ago, ~, 1 changed"),
     )
     state.note_pass(LastPass(0.0, 12.0, 0, ("main: Patroni gave no answer",), None))
     code, out = status(pgcast)
@@ -491,7 +591,10 @@ def test_filters(
     assert status(pgcast, "main")[0] == 75
     assert status(pgcast, "billing")[0] == 69
     code, out = status(pgcast, "main", "192.0.2.10/32")
-    assert (code, out) == (0, GOOD + route(AS_IT_MUST_BE, WANTED, STANDS) + TAIL)
+    assert (code, out) == (
+        0,
+        GOOD + route(AS_IT_MUST_BE, WANTED, STANDS, CHANGED) + TAIL,
+    )
     assert pgcast.run("status", "mian")[0] == 78
     assert pgcast.run("status", "main", "192.0.2.20/32")[0] == 2
 
@@ -567,7 +670,10 @@ def test_colours_are_for_terminals(
         out = terminal.wait_end()
     assert ("\033" in out) is colours
     plain = re.sub(r"\033\[[0-9;]*m", "", out).replace("\r\n", "\n")
-    assert still(plain, pgcast) == GOOD + route(AS_IT_MUST_BE, WANTED, STANDS) + TAIL
+    assert (
+        still(plain, pgcast)
+        == GOOD + route(AS_IT_MUST_BE, WANTED, STANDS, CHANGED) + TAIL
+    )
 
 
 @pytest.mark.any_version

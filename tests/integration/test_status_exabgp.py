@@ -10,7 +10,7 @@ from tests.integration.bird import Bird
 from tests.integration.exabgp import CONFIG, VERSIONS, Exabgp
 from tests.integration.patroni import FakePatroni, cluster, says
 from tests.integration.pgcast import Pgcast
-from tests.integration.test_status import GOOD, STANDS, WANTED, route, status
+from tests.integration.test_status import CHANGED, GOOD, STANDS, WANTED, route, status
 from tests.integration.waiting import until
 
 SECOND = CONFIG.replace("neighbor 10.9.0.2", "neighbor 10.9.0.99")
@@ -55,12 +55,13 @@ def test_neighbor_down_exabgp_hung_exabgp_down(
                 WANTED,
                 STANDS,
                 f"{waits}; no BGP session",
+                CHANGED,
             )
             + neighbors
             + HOST.format("     ExaBGP       VERSION on /run/exabgp/exabgp.in"),
         )
         not_known = route(
-            "NOT KNOWN  must be announced (MED 99993)", WANTED, level="??"
+            "NOT KNOWN  must be announced (MED 99993)", WANTED, CHANGED, level="??"
         )
         with exabgp.stopped():
             assert status(pgcast) == (

@@ -10,7 +10,7 @@ import pytest
 from pgcast_hooks.cli.drawing import draw
 from pgcast_hooks.cli.layout import Paragraph, lay_out
 from pgcast_hooks.cli.status import _with_seconds
-from pgcast_hooks.cli.words import parsed, size, span, without_figures
+from pgcast_hooks.cli.words import parsed, size, span, without_measures
 from pgcast_hooks.config import parse
 from pgcast_hooks.exabgp import Answer
 from pgcast_hooks.model import (
@@ -155,6 +155,15 @@ UP = Neighbor("10.0.0.1", state="established")
         ({"overrides": {PREFIX: order(Order.WITHDRAW)}}, Level.WRONG),
         ({"overrides": {PREFIX: order(Order.ANNOUNCE)}}, Level.GOOD),
         ({"overrides": {PREFIX: order(Order.HOLD)}}, Level.UNKNOWN),
+        (
+            {
+                "exabgp": Answer((), 0, None, ()),
+                "observations": {("main", Role.PRIMARY): NOT_EARNED},
+                "overrides": {PREFIX: order(Order.ANNOUNCE)},
+                "carried": {PREFIX: False},
+            },
+            Level.WRONG,
+        ),
     ],
 )
 def test_levels(changes: dict[str, Any], level: Level) -> None:
@@ -207,7 +216,7 @@ def test_it_fits(columns: int, scope: str) -> None:
     changes: dict[str, Any] = {
         "exabgp": Answer(entries, 0, "5.0.15", neighbors),
         "troubles": ("state file /" + "d" * 120 + " cannot be used",),
-        "overrides": {route: host for route in map(ipaddress.ip_network, LONG)},
+        "overrides": dict.fromkeys(map(ipaddress.ip_network, LONG), host),
     }
     drawn = draw(status(of, **changes), members=True, now="03:12:45")
     for changed in (None, {"title", *(f"verdict {prefix}" for prefix in LONG)}):
@@ -277,9 +286,9 @@ def test_figures_that_change_by_themselves() -> None:
         ("last 59 s ago, took 1.2 ms", "last 1 min 2 s ago, took 12 ms"),
         ("lag 16 kB, TL 7", "lag 3.2 MB, TL 7"),
     ):
-        assert without_figures(one) == without_figures(other)
-    assert without_figures("timeline 7") != without_figures("timeline 8")
-    assert without_figures("MED 99993") != without_figures("MED 99992")
+        assert without_measures(one) == without_measures(other)
+    assert without_measures("timeline 7") != without_measures("timeline 8")
+    assert without_measures("MED 99993") != without_measures("MED 99992")
 
 
 def test_moments_of_the_history() -> None:

@@ -189,6 +189,9 @@ class World:
     def troubles(self) -> list[str]:
         return []
 
+    def files(self) -> tuple[()]:
+        return ()
+
     # The account, which nobody waits for
 
     def begin(self) -> None: ...

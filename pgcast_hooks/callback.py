@@ -17,17 +17,19 @@ import sys
 from collections.abc import Sequence
 
 from pgcast_hooks import policy
-from pgcast_hooks.apply import apply, host
+from pgcast_hooks.apply import Host, apply, host
 from pgcast_hooks.config import load
 from pgcast_hooks.errors import (
     EX_OK,
     EX_SOFTWARE,
     PgcastError,
+    Superseded,
     UnknownScope,
     UsageError,
 )
-from pgcast_hooks.model import Callback, Config, Hint
+from pgcast_hooks.model import Callback, Cluster, Config, Hint, Prefix, Route
 
+LOOKS = 5  # how often it looks again because somebody acted meanwhile
 USAGE = "usage: pgcast-callback [--config FILE] ACTION ROLE SCOPE"
 HELP = """One callback of Patroni: named in patroni.yml under postgresql.callbacks, where Patroni adds
 the three arguments, and as before_stop with "before_stop - SCOPE". Withdraws the routes of the
@@ -92,18 +94,14 @@ def run(callback: Callback, config: Config) -> str:
         raise UnknownScope(callback.scope, list(config.clusters))
     hands = host(config, "callback", " ".join(callback))
     hands.state.raise_generation()
-    hints, reasons = {}, {}
-    for route in cluster.routes:
-        override = hands.overrides.standing(route.prefix)
-        hints[route] = policy.hint(callback, route.role, override)
-        if override:
-            reasons[route.prefix] = policy.phrase(override)
-    said = []
-    gone = [route.prefix for route in hints if hints[route] is Hint.WITHDRAW]
-    if gone:
-        apply(hands, dict.fromkeys(gone), reasons)
-        words = [f"{p} ({reasons[p]})" if p in reasons else str(p) for p in gone]
-        said.append(f"withdrew {', '.join(words)}")
+    for _ in range(LOOKS):
+        try:
+            hints, said = _withdraw(callback, cluster, hands)
+            break
+        except Superseded:
+            continue  # the order was just changed
+    else:
+        raise Superseded
     asked = [route for route in cluster.routes if hints[route] is not Hint.WITHDRAW]
     if asked:
         # Imported here, because a withdrawal does not pay for HTTP.
@@ -119,4 +117,32 @@ def run(callback: Callback, config: Config) -> str:
             )
         else:
             said += look(hands, cluster, asked)
+    hands.overrides.tidy(route.prefix for route in cluster.routes)
     return "; ".join([*said, *hands.troubles()])
+
+
+def _withdraw(
+    callback: Callback, cluster: Cluster, hands: Host
+) -> tuple[dict[Route, Hint], list[str]]:
+    """Withdraw what needs no looking; returns the hints for all routes, and what was done.
+
+    Raises Superseded where an order to withdraw was all there was for it, and somebody acted
+    meanwhile: it may be ended by now.
+    """
+    seen = hands.state.generation()
+    hints: dict[Route, Hint] = {}
+    ordered: dict[Prefix, str] = {}
+    for route in cluster.routes:
+        override = hands.overrides.standing(route.prefix)
+        hints[route] = policy.hint(callback, route.role, override)
+        if override and policy.hint(callback, route.role) is not Hint.WITHDRAW:
+            ordered[route.prefix] = policy.phrase(override)
+    gone = [route.prefix for route in hints if hints[route] is Hint.WITHDRAW]
+    certain = [prefix for prefix in gone if prefix not in ordered]
+    if certain:
+        apply(hands, dict.fromkeys(certain), {})
+    others = [prefix for prefix in gone if prefix in ordered]
+    if others:
+        apply(hands, dict.fromkeys(others), ordered, seen)
+    words = [f"{p} ({ordered[p]})" if p in ordered else str(p) for p in gone]
+    return hints, [f"withdrew {', '.join(words)}"] if words else []

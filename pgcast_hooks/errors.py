@@ -168,7 +168,7 @@ class PipeBusy(PgcastError):
         what = (
             "the withdrawal was written all the same, unverified"
             if self.written
-            else "nothing was changed"
+            else "no route was changed"
         )
         return f"another pgcast held {self.path} for {self.waited:.1f} s: {what}; look with 'pgcast show'"
 

@@ -15,8 +15,11 @@ entered says nothing of any order, and is `trouble`.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pgcast_hooks import record
@@ -24,6 +27,9 @@ from pgcast_hooks.errors import OverrideNotKept
 from pgcast_hooks.model import Order, Override, Prefix
 
 HOST = "override-host"
+LOCK = "override-lock"
+LOCK_TIMEOUT = 1.0  # seconds; then an operator's order is written all the same
+RETRY = 0.01
 VERSION = 1
 SIZE = 16_384  # bytes; no order is longer
 MAX_TEXT = 500  # characters of a reason or a name
@@ -37,62 +43,107 @@ class Overrides:
         self.trouble: str | None = None
 
     def standing(self, prefix: Prefix) -> Override | None:
-        """The order in force for a route: the host's maintenance, else the route's own."""
-        return self.maintenance() or self.of(prefix)
+        """The order in force for a route: the host's maintenance, else the route's own.
 
-    def maintenance(self) -> Override | None:
-        """The order in force for the whole host."""
-        found = self._read(HOST)
-        return found._replace(whole_host=True) if found else None
+        A damaged one hides no order to withdraw.
+        """
+        host, own = self.of(None), self.of(prefix)
+        if own and own.order is Order.WITHDRAW and host and host.order is Order.HOLD:
+            return own
+        return host or own
 
-    def of(self, prefix: Prefix) -> Override | None:
-        """The order in force for a route alone."""
-        return self._read(_name(prefix))
+    def of(self, prefix: Prefix | None) -> Override | None:
+        """The order in force for a route alone, or (None) for the whole host."""
+        found = self._found(_name(prefix))
+        if found is None or (found[0].left is not None and found[0].left <= 0):
+            return None
+        return found[0]._replace(whole_host=prefix is None)
 
     def set(self, prefix: Prefix | None, override: Override) -> None:
         """Let an order stand, for a route or (None) for the whole host, from now on for
         `left` seconds. Raises OverrideNotKept."""
-        import json
-
-        name = HOST if prefix is None else _name(prefix)
-        now = time.clock_gettime(time.CLOCK_BOOTTIME)
-        document = {
-            "version": VERSION,
-            "order": override.order.value,
-            "reason": override.reason[:MAX_TEXT],
-            "by": override.by[:MAX_TEXT],
-            "since": round(time.time(), 3),
-            "until": None,
-            "boot": record.boot(),
-            "boot_until": None,
-        }
-        if override.left is not None:
-            document["until"] = round(time.time() + override.left, 3)
-            document["boot_until"] = round(now + override.left, 3)
-        try:
-            self._keep_aside_if_damaged(name)
-            record.replace(self._directory, name, json.dumps(document) + "\n")
-        except OSError as error:
-            path = os.path.join(self._directory, name)
-            raise OverrideNotKept(path, error.strerror or str(error)) from error
+        with self._changing(prefix) as name:
+            aside = self._aside(prefix)
+            record.replace(self._directory, name, _document(override), aside)
 
     def end(self, prefix: Prefix | None) -> Override | None:
         """End an order, of a route or (None) of the whole host; returns what was in force.
 
         Raises OverrideNotKept.
         """
-        name = HOST if prefix is None else _name(prefix)
-        ended = self._read(name)
+        ended = self.of(prefix)
+        with self._changing(prefix) as name:
+            aside = self._aside(prefix)
+            if aside:
+                path = os.path.join(self._directory, name)
+                os.rename(path, os.path.join(self._directory, aside))
+            else:
+                record.remove(self._directory, name)
+        return ended
+
+    def tidy(self, prefixes: Iterable[Prefix]) -> None:
+        """Remove orders that are over, and let those that outlived a reboot count by this
+        boot's clock, which nobody sets.
+
+        Does nothing while an operator gives an order.
+        """
+        there = [
+            prefix
+            for prefix in (None, *prefixes)
+            if os.path.lexists(os.path.join(self._directory, _name(prefix)))
+        ]
+        if not there:
+            return
+        with contextlib.suppress(OSError), self._lock(0.0) as held:
+            for prefix in there if held else ():
+                order, text = self._found(_name(prefix)) or (None, "")
+                if order is None or order.left is None:
+                    continue
+                if order.left <= 0:
+                    if order.since <= time.time():  # else the clock is wrong
+                        record.remove(self._directory, _name(prefix))
+                elif f'"boot": "{record.boot()}"' not in text:
+                    kept = _document(order, order.since)
+                    record.replace(self._directory, _name(prefix), kept)
+
+    @contextlib.contextmanager
+    def _changing(self, prefix: Prefix | None) -> Iterator[str]:
+        """The file's name, while nobody else changes it; OSErrors raise OverrideNotKept."""
+        name = _name(prefix)
         try:
-            self._keep_aside_if_damaged(name)
-            record.remove(self._directory, name)
+            with self._lock(LOCK_TIMEOUT):
+                yield name
         except OSError as error:
             path = os.path.join(self._directory, name)
             raise OverrideNotKept(path, error.strerror or str(error)) from error
-        return ended
+        self.trouble = None  # of what was there before
 
-    def _read(self, name: str) -> Override | None:
-        """What a file says, if it is in force."""
+    @contextlib.contextmanager
+    def _lock(self, wait: float) -> Iterator[bool]:
+        """Keep others from changing orders; False where it could not be had in time. An
+        operator goes on all the same: whoever holds it may be stopped."""
+        try:
+            file = record.open_plain(self._directory, LOCK, os.O_RDWR | os.O_CREAT)
+        except OSError:
+            yield False
+            return
+        try:
+            end = time.monotonic() + wait
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    yield True
+                    return
+                if time.monotonic() >= end:
+                    yield False
+                    return
+                time.sleep(RETRY)
+        finally:
+            os.close(file)
+
+    def _found(self, name: str) -> tuple[Override, str] | None:
+        """The order in a file, over or not, and the file's text; None where there is none, or
+        nobody can say whether there is."""
         path = os.path.join(self._directory, name)
         try:
             text = record.read(self._directory, name, SIZE + 1)
@@ -100,30 +151,56 @@ class Overrides:
             return None
         except OSError as error:
             self.trouble = f"override {path} cannot be read: {error.strerror}"
-            return _hold(self.trouble) if os.path.lexists(path) else None
+            return (_hold(name, self.trouble), "") if os.path.lexists(path) else None
         try:
-            found = _parse(text)
-        except (ValueError, KeyError, TypeError, RecursionError):
+            return _parse(text), text
+        except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
             self.trouble = f"override {path} is damaged"
-            return _hold(self.trouble)
-        return found if found.left is None or found.left > 0 else None
+            return _hold(name, self.trouble), text
 
-    def _keep_aside_if_damaged(self, name: str) -> None:
-        found = self._read(name)
-        if found and found.order is Order.HOLD:
-            path = os.path.join(self._directory, name)
-            os.rename(path, f"{path}.damaged-{time.time():.0f}")
-            self.trouble = None
-
-
-def _name(prefix: Prefix) -> str:
-    return f"override-{prefix}".replace("/", "_")
+    def _aside(self, prefix: Prefix | None) -> str | None:
+        """The name under which a damaged file is kept; None where it is not damaged."""
+        found = self.of(prefix)
+        if found is None or found.order is not Order.HOLD:
+            return None
+        return f"{_name(prefix)}.damaged-{time.time():.0f}"
 
 
-def _hold(trouble: str) -> Override:
-    return Override(
-        Order.HOLD, f"{trouble}: nothing is announced anew until 'pgcast auto'"
-    )
+def _name(prefix: Prefix | None) -> str:
+    return HOST if prefix is None else f"override-{prefix}".replace("/", "_")
+
+
+def _hold(name: str, trouble: str) -> Override:
+    end = "pgcast maintenance off" if name == HOST else "pgcast auto"
+    return Override(Order.HOLD, f"{trouble}: nothing is announced anew until '{end}'")
+
+
+def _plain(text: str) -> str:
+    """A text that every terminal and log can take; a command line may hold any byte."""
+    return text[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8")
+
+
+def _document(override: Override, since: float | None = None) -> str:
+    """The text of a file; `since`: when the order was given, now unless it is older."""
+    import json
+
+    since = time.time() if since is None else since
+    document = {
+        "version": VERSION,
+        "order": override.order.value,
+        "reason": _plain(override.reason),
+        "by": _plain(override.by),
+        "since": round(since, 3),
+        "until": None,
+        "boot": record.boot(),
+        "boot_until": None,
+    }
+    if override.left is not None:
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        until = override.until or since + override.left
+        document["until"] = round(until, 3)
+        document["boot_until"] = round(now + override.left, 3)
+    return json.dumps(document) + "\n"
 
 
 def _parse(text: str) -> Override:

@@ -23,18 +23,19 @@ class Presence:
         self._stop = stop
         self._held: int | None = None
 
-    def wait(self, seconds: float) -> None:
-        """Wait, but not longer than until a reader appears, or until it is over."""
+    def wait(self, seconds: float) -> bool:
+        """Wait, but not longer than until a reader appears, or until it is over; whether
+        that was so."""
         end = time.monotonic() + seconds
         while True:
             left = end - time.monotonic()
             if left <= 0:
-                return
+                return False
             if self._held is None:
                 if self._hold() or self._over(min(RETRY, left)):
-                    return
+                    return True
             elif self._over(left):
-                return
+                return True
             elif self._lost():
                 os.close(self._held)
                 self._held = None

@@ -30,6 +30,7 @@ from pgcast_hooks.presence import Presence
 from pgcast_hooks.witness import NOBODY, Witness
 
 LOOKS = 5  # how often a pass looks again because somebody acted meanwhile
+GLANCE = 1.0  # seconds between two looks whether somebody acted
 RETRY = 0.2  # seconds until the next pass after one that failed at ExaBGP
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ def reconcile(
     """
     start = time.monotonic()
     hands.account.begin()
+    if not dry_run:
+        hands.overrides.tidy(route.prefix for _, route in _routes(config))
     last = hands.state.last_pass()
     known = [without_figures(trouble) for trouble in last.trouble] if last else []
     try:
@@ -169,12 +172,25 @@ def loop(
             trouble = (*trouble, witness.trouble)
         _tell(standing, trouble)
         standing = trouble
-        presence.wait(pause)
+        _wait(presence, hands, pause)
     if withdraw_on_exit:
         routes = [route.prefix for _, route in _routes(config)]
         reasons = dict.fromkeys(routes, "the reconciler ends")
         apply(hands, dict.fromkeys(routes), reasons)
         log.info("every route is withdrawn: the reconciler ends")
+
+
+def _wait(presence: Presence, hands: Host, pause: float) -> None:
+    """Wait for the next pass, or for a reason to make it now: ExaBGP is back, or somebody
+    acted, who may have given an order that ends before the pass is due."""
+    end = time.monotonic() + pause
+    seen = hands.state.generation()
+    while not presence.over():
+        left = end - time.monotonic()
+        if left <= 0 or presence.wait(min(left, GLANCE)):
+            return
+        if hands.state.generation() != seen:
+            return
 
 
 def _tell(before: tuple[str, ...], now: tuple[str, ...]) -> None:

@@ -33,12 +33,18 @@ def overwrite(directory: str, name: str, text: str) -> None:
         os.close(file)
 
 
-def replace(directory: str, name: str, text: str) -> None:
-    """Put a whole new file in a file's place, or leave the old one: never half of either."""
+def replace(directory: str, name: str, text: str, aside: str | None = None) -> None:
+    """Put a whole new file in a file's place, or leave the old one: never half of either.
+
+    `aside`: the name under which the old one is kept.
+    """
     new = f"{name}.new-{os.getpid()}"
-    path = os.path.join(directory, new)
+    path, target = os.path.join(directory, new), os.path.join(directory, name)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # of a process of that number that was killed
     try:
-        file = open_plain(directory, new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        file = open_plain(directory, new, flags)
         try:
             content = text.encode("ascii")
             if os.write(file, content) != len(content):
@@ -46,7 +52,9 @@ def replace(directory: str, name: str, text: str) -> None:
             os.fsync(file)
         finally:
             os.close(file)
-        os.rename(path, os.path.join(directory, name))
+        if aside is not None:
+            os.rename(target, os.path.join(directory, aside))
+        os.rename(path, target)
     except OSError:
         with contextlib.suppress(OSError):
             os.unlink(path)

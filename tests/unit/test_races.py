@@ -189,6 +189,8 @@ class World:
     def troubles(self) -> list[str]:
         return []
 
+    def tidy(self, _: object) -> None: ...
+
     def files(self) -> tuple[()]:
         return ()
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
+from ipaddress import ip_network
 
 import pytest
 
+from pgcast_hooks.override import Overrides
+from pgcast_hooks.state import State
 from tests.integration.bird import Bird
-from tests.integration.exabgp import Exabgp
+from tests.integration.exabgp import PIPE, Exabgp
 from tests.integration.patroni import PRIMARY, REPLICA, FakePatroni, body, says
 from tests.integration.pgcast import Pgcast
+from tests.integration.test_reconcile import running
 from tests.integration.waiting import until
 
 ROUTE = "192.0.2.10/32"
@@ -233,11 +240,7 @@ def test_an_order_that_cannot_be_written_down(
 ) -> None:
     """A withdrawal is made all the same, an announcement is not; both say what is wrong."""
     pgcast.announce()
-    how = ["-t", "tmpfs", "-o", "size=4k", "tmpfs", str(pgcast.state)]
-    subprocess.run(["mount", *how], check=True)
-    try:
-        with pytest.raises(OSError, match="No space left"):
-            (pgcast.state / "filler").write_bytes(b"x" * 8192)
+    with _full(pgcast):
         code, _, err = pgcast.run("announce", "main", "--for", "1h")
         assert code == 78
         assert "the order does not stand" in err
@@ -246,19 +249,154 @@ def test_an_order_that_cannot_be_written_down(
         assert f"pgcast: {ROUTE} is withdrawn for the moment" in err
         assert "cannot be written: No space left on device; see state_dir" in err
         bird.wait_table({})
+
+
+@contextmanager
+def _full(pgcast: Pgcast, empty: bool = True) -> Iterator[None]:
+    """A state directory on a disk of its own, which is full, or soon may be."""
+    how = ["-t", "tmpfs", "-o", "size=16k", "tmpfs", str(pgcast.state)]
+    subprocess.run(["mount", *how], check=True)
+    try:
+        if empty:
+            _fill(pgcast)
+        yield
     finally:
         subprocess.run(["umount", str(pgcast.state)], check=True)
 
 
+def _fill(pgcast: Pgcast) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        (pgcast.state / "filler").write_bytes(b"x" * 32768)
+
+
 @pytest.mark.any_version
 def test_without_exabgp_the_order_stands(pgcast: Pgcast, patroni: FakePatroni) -> None:
-    """It is given while ExaBGP is down, and found when it is back."""
+    """It is given while ExaBGP is down, says so, and is found when it is back."""
     pgcast.document["exabgp"] = {"pipe": str(pgcast.state / "none"), "timeout": 0.2}
-    code, _, err = pgcast.run("withdraw", "main", "--reason", "x")
-    assert code == 69
-    assert "ExaBGP is not reading" in err
+    for order, stands in (
+        (["withdraw", "main"], "withdraw stands, until 'pgcast auto'"),
+        (["maintenance", "on"], "withdraw stands, until 'pgcast maintenance off'"),
+        (["announce", "main", "--for", "1h", "--yes"], "announce stands, for 1h"),
+    ):
+        code, _, err = pgcast.run(*order, "--reason", "x")
+        assert code == 69
+        assert f"the order to {stands}" in err
+        assert "ExaBGP is not reading" in err
     code, _, err = pgcast.run("auto", "main")
-    assert "the order to withdraw by root is ended: x" in err
+    assert "the order to announce by root is ended: x" in err
+
+
+@pytest.mark.any_version
+def test_neither_written_down_nor_carried_out(
+    exabgp: Exabgp, bird: Bird, pgcast: Pgcast
+) -> None:
+    """Both are told, and that the order does not stand is the worse of the two."""
+    pgcast.announce()
+    with _full(pgcast):
+        pgcast.document["exabgp"]["timeout"] = 0.3
+        with exabgp.stopped():
+            code, _, err = pgcast.run("maintenance", "on")
+    assert code == 78
+    assert "did not answer them all" in err
+    assert "the order does not stand" in err
+
+
+@pytest.mark.any_version
+def test_an_order_of_a_colleague_is_not_replaced_in_silence(
+    exabgp: Exabgp, bird: Bird, pgcast: Pgcast
+) -> None:
+    """It is named; and to announce what somebody wants withdrawn takes a yes."""
+    pgcast.run("withdraw", "main", "--for", "2h", "--reason", "disk")
+    before = f"pgcast: {ROUTE}: order to withdraw by root: disk: is replaced, "
+    assert before in pgcast.run("withdraw", "main", "--for", "1h")[2]
+    code, _, err = pgcast.run("announce", "main", "--for", "1h")
+    assert code == 75
+    assert "is not announced: order to withdraw by root: no reason given" in err
+    assert bird.table() == {}
+    code, _, err = pgcast.run("announce", "main", "--for", "1h", "--yes")
+    assert code == 0
+    assert "no reason given: is replaced, " in err
+    bird.wait_table(ANNOUNCED)
+
+
+@pytest.mark.any_version
+def test_nobody_at_the_terminal(
+    exabgp: Exabgp, patroni: FakePatroni, pgcast: Pgcast
+) -> None:
+    """Ctrl-D at the question is a no."""
+    patroni.will_say([replica_of_pg2])
+    ours, theirs = pty.openpty()
+    process = pgcast.start("cli", "announce", "main", "--for", "1h", stdin=theirs)
+    os.close(theirs)
+    os.write(ours, b"\x04")
+    said = process.communicate(timeout=60)[1]
+    os.close(ours)
+    assert process.returncode == 75
+    assert "is not announced: Patroni says role replica" in said
+
+
+@pytest.mark.any_version
+def test_a_disk_that_hangs_keeps_no_route(
+    exabgp: Exabgp, bird: Bird, pgcast: Pgcast
+) -> None:
+    """It may be why the host is drained: the route goes first."""
+    pgcast.announce()
+    bird.wait_table(ANNOUNCED)
+    lock = pgcast.state / "override-lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        process = pgcast.start("cli", "maintenance", "on")
+        until(lambda: bird.table() == {}, "the withdrawal")
+        assert process.poll() is None  # it waits to write the order down
+        assert not (pgcast.state / "override-host").exists()
+        process.communicate(timeout=60)
+    assert (pgcast.state / "override-host").exists()
+
+
+@pytest.mark.any_version
+def test_a_full_disk_brings_no_announcement_back(
+    exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast
+) -> None:
+    """The order to announce goes, where the one to withdraw finds no room."""
+    patroni.will_say([REPLICA])
+    with _full(pgcast, empty=False):
+        assert pgcast.run("announce", "main", "--for", "1h", "--yes")[0] == 0
+        bird.wait_table(LAST_RESORT)
+        _fill(pgcast)
+        assert pgcast.run("withdraw", "main", "--for", "1h")[0] == 78
+        bird.wait_table({})
+        pgcast.run("reconcile")
+        assert bird.table() == {}
+
+
+@pytest.mark.any_version
+def test_the_loop_hears_of_an_order(exabgp: Exabgp, bird: Bird, pgcast: Pgcast) -> None:
+    """One that ends long before its next pass is due."""
+    with running(pgcast, "--interval", "300"):
+        bird.wait_table(ANNOUNCED)
+        assert pgcast.run("withdraw", "main", "--for", "3s")[0] == 0
+        bird.wait_table({})
+        bird.wait_table(ANNOUNCED)
+
+
+@pytest.mark.any_version
+def test_a_callback_that_obeys_an_order_which_is_just_ended(
+    exabgp: Exabgp, bird: Bird, pgcast: Pgcast
+) -> None:
+    """It looks again, and follows Patroni."""
+    pgcast.run("withdraw", "main")
+    with (PIPE.parent / "exabgp.out").open("r+b", buffering=0) as pipe:
+        fcntl.flock(pipe, fcntl.LOCK_EX)
+        callback = pgcast.start("callback", "on_role_change", "primary", "main")
+        generation = pgcast.state / "generation"
+        before = generation.read_text()
+        until(lambda: generation.read_text() != before, "the callback's beginning")
+        Overrides(str(pgcast.state)).end(ip_network(ROUTE))
+        State(str(pgcast.state)).raise_generation()
+        fcntl.flock(pipe, fcntl.LOCK_UN)
+    assert callback.wait(30) == 0, callback.communicate()
+    callback.communicate()
+    bird.wait_table(ANNOUNCED)
 
 
 @pytest.mark.any_version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 import json
 import os
@@ -160,6 +161,8 @@ def test_damage_holds(
         ("until", None),
         ("until", "soon"),
         ("since", None),
+        ("since", 10**400),
+        ("boot_until", None),
     ],
 )
 def test_values_that_make_no_sense_hold(
@@ -175,6 +178,82 @@ def test_values_that_make_no_sense_hold(
     assert ended is not None
     assert ended.order is Order.HOLD
     assert overrides.standing(V4) is None
+
+
+def test_damage_hides_no_order_to_withdraw(
+    overrides: Overrides, tmp_path: Path
+) -> None:
+    """Of the host's maintenance; but an order to announce waits for it."""
+    (tmp_path / "override-host").write_text("")
+    overrides.set(V4, Override(Order.WITHDRAW, "x", "alice"))
+    found = overrides.standing(V4)
+    assert found is not None
+    assert found.order is Order.WITHDRAW
+    overrides.set(V4, Override(Order.ANNOUNCE, "x", "alice", left=60))
+    found = overrides.standing(V4)
+    assert found is not None
+    assert found.order is Order.HOLD
+    assert "until 'pgcast maintenance off'" in found.reason
+    overrides.end(None)
+    found = overrides.standing(V4)
+    assert found is not None
+    assert found.order is Order.ANNOUNCE
+
+
+def test_what_is_over_is_removed(overrides: Overrides, tmp_path: Path) -> None:
+    """By whoever makes a pass; what stands, stands."""
+    overrides.set(V4, Override(Order.WITHDRAW, "x", "alice", left=60))
+    overrides.set(V6, Override(Order.WITHDRAW, "x", "alice"))
+    overrides.tidy([V4, V6])
+    assert overrides.of(V4)
+    assert overrides.of(V6)
+    change(tmp_path, boot_until=time.clock_gettime(time.CLOCK_BOOTTIME) - 1)
+    overrides.tidy([V4, V6])
+    assert not file(tmp_path).exists()
+    assert overrides.of(V6)
+
+
+@pytest.mark.parametrize("order", [Order.WITHDRAW, Order.ANNOUNCE])
+def test_behind_after_a_reboot_an_order_still_expires(
+    overrides: Overrides, tmp_path: Path, order: Order
+) -> None:
+    """It counts by the boot's own clock from the first pass on; and one that may announce
+    again, once the clock is right, is not removed."""
+    overrides.set(V4, Override(order, "x", "alice", left=60))
+    now = time.time()
+    change(tmp_path, boot="before", since=now + DAY, until=now + DAY + 60)
+    overrides.tidy([V4])
+    document = json.loads(file(tmp_path).read_text())
+    if order is Order.ANNOUNCE:
+        assert document["boot"] == "before"
+        return
+    assert document["boot"] == record.boot()
+    assert document["since"] == pytest.approx(now + DAY, abs=1)
+    assert document["until"] == pytest.approx(now + DAY + 60, abs=1)
+    ends = document["boot_until"] - time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert 50 < ends <= 60
+
+
+def test_a_lock_that_is_never_freed_stops_no_operator(
+    overrides: Overrides, tmp_path: Path
+) -> None:
+    """Whoever holds it may be stopped; tidying gives way at once."""
+    with (tmp_path / "override-lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        overrides.set(V4, Override(Order.WITHDRAW, "x", "alice", left=60))
+        change(tmp_path, boot_until=0)
+        overrides.tidy([V4])
+        assert file(tmp_path).exists()
+        overrides.end(V4)
+    assert not file(tmp_path).exists()
+
+
+def test_any_byte_of_a_command_line_can_be_printed(overrides: Overrides) -> None:
+    """A reason may be typed in another encoding."""
+    overrides.set(V4, Override(Order.WITHDRAW, "caf\udce9", "alice"))
+    found = overrides.of(V4)
+    assert found is not None
+    assert found.reason == "caf?"
 
 
 def test_no_directory_no_order(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from pgcast_hooks.model import (
 )
 from pgcast_hooks.observe import decide, observe_all
 from pgcast_hooks.presence import Presence
+from pgcast_hooks.state import cut
 from pgcast_hooks.witness import NOBODY, Witness
 
 LOOKS = 5  # how often a pass looks again because somebody acted meanwhile
@@ -65,21 +66,21 @@ def reconcile(
     start = time.monotonic()
     hands.account.begin()
     last = hands.state.last_pass()
-    known = [without_figures(trouble) for trouble in last.trouble] if last else []
+    before = last.trouble if last else ()
     try:
         with witness:
             done = _pass(hands, config, dry_run, witness)
     except PgcastError as error:
         if not dry_run:
-            if without_figures(str(error)) not in known:
+            if hands.account.begun([cut(str(error))], before):
                 routes = [route.prefix for _, route in _routes(config)]
                 hands.account.failed(routes, str(error))
             _note(hands, start, 0, [str(error)], interval)
         raise
     if not dry_run:
-        begun = [t for t in done.unheard if without_figures(t) not in known]
-        for trouble in begun:
-            hands.account.refused(done.unheard[trouble])
+        unheard = {cut(trouble): why for trouble, why in done.unheard.items()}
+        for trouble in hands.account.begun(unheard, before):
+            hands.account.refused(unheard[trouble])
         _note(hands, start, len(done.differences), list(done.unheard), interval)
     return done
 

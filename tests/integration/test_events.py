@@ -247,3 +247,25 @@ def test_milliseconds_count_from_the_start_of_the_process(
     whole = (time.monotonic() - before) * 1000
     ((took,),) = told(pgcast, "milliseconds")
     assert whole / 5 < took < whole + 20
+
+
+LONG_PIPE = "/run/" + "nowhere/" * 50 + "exabgp.in"
+
+
+def test_a_long_trouble_begins_once(pgcast: Pgcast, patroni: FakePatroni) -> None:
+    """Longer than what the record of a pass keeps of it, for whom the record is all."""
+    pgcast.document["exabgp"] = {"pipe": LONG_PIPE, "timeout": 0.2}
+    for _ in range(3):
+        assert pgcast.run("reconcile")[0] != 0
+    assert told(pgcast, "result") == [("failed",)]
+
+
+def test_without_a_record_the_loop_remembers(
+    pgcast: Pgcast, patroni: FakePatroni
+) -> None:
+    """What began is one event, though no pass leaves how it went."""
+    (pgcast.state / "last-pass").mkdir()
+    pgcast.document["exabgp"] = {"pipe": LONG_PIPE, "timeout": 0.2}
+    with running(pgcast):
+        until(lambda: len(patroni.paths) > 8, "some passes")
+    assert told(pgcast, "result") == [("failed",)]

@@ -14,6 +14,7 @@ from pgcast_hooks.history import History
 from pgcast_hooks.model import Event, Prefix
 
 CHANGED, REFUSED, FAILED = "changed", "refused", "failed"
+OPERATOR = "operator"  # the cause of what a command does by the way
 
 
 class Account:

@@ -14,6 +14,7 @@ from pgcast_hooks.history import History
 from pgcast_hooks.model import Event, Prefix
 
 CHANGED, REFUSED, FAILED = "changed", "refused", "failed"
+OPERATOR = "operator"  # the cause of what a command does by the way
 
 
 class Account:
@@ -23,15 +24,31 @@ class Account:
         self, history: History, cause: str, trigger: str, scopes: Mapping[Prefix, str]
     ) -> None:
         self.history = history
-        self._cause = cause
+        self.cause = cause
         self._trigger = trigger
         self._scopes = scopes
         self._told: dict[Prefix, tuple[str, str | None, str]] = {}
+        self._standing: frozenset[str] | None = None  # None: not known
         self._start: float | None = None  # None: when this process was made
 
     def begin(self) -> None:
         """Milliseconds count from here, and no longer from the start of the process."""
         self._start = _now()
+
+    def begun(self, troubles: Iterable[str], before: Iterable[str]) -> list[str]:
+        """Those that did not stand at this process's pass before; at its first, those
+        that are not among `before`, which the last process noted.
+
+        Each must be cut as the record of a pass cuts it, or a long one begins at every
+        pass. What a loop knows by itself comes first: the record may be one that could not
+        be written for a long time.
+        """
+        kinds = {trouble: without_figures(trouble) for trouble in troubles}
+        stood = self._standing
+        if stood is None:
+            stood = frozenset(map(without_figures, before))
+        self._standing = frozenset(kinds.values())
+        return [trouble for trouble, kind in kinds.items() if kind not in stood]
 
     def acted(
         self,
@@ -70,7 +87,7 @@ class Account:
         now = _now()
         start = _process_start(now) if self._start is None else self._start
         return Event(
-            cause=self._cause,
+            cause=self.cause,
             trigger=self._trigger,
             scope=self._scopes.get(prefix, ""),
             prefix=prefix,

@@ -78,7 +78,7 @@ class History:
 
     def last_all(self) -> dict[str, dict[str, Any]]:
         """The last event that changed each prefix, by the prefix's text."""
-        self.trouble, self.skipped = None, 0
+        self.skipped = 0
         latest: dict[bytes, bytes] = {}
         for lines in self._files():
             for line in lines:  # most are not worth being decoded
@@ -93,9 +93,9 @@ class History:
     def counts(self) -> dict[tuple[str, str], int]:
         """How many events of each cause and result there ever were.
 
-        Where the record of them is damaged: as many as there are still files of.
+        Where the record of them is damaged: as many as there are still files of. Like
+        `last_all` it leaves the trouble of an append to whoever asks for it later.
         """
-        self.trouble = None
         return dict(self._count()[0])
 
     def _count(self) -> tuple[Counter[tuple[str, str]], dict[str, int]]:

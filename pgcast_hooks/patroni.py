@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import json
 import queue
+import re
 import threading
 from typing import Any, Callable
 from urllib.parse import urlsplit
@@ -18,6 +19,9 @@ from urllib.parse import urlsplit
 from pgcast_hooks.errors import PatroniUnreachable
 from pgcast_hooks.model import PatroniEndpoint, RestAnswer
 
+WRAPPINGS = 10  # of one error in another; requests and urllib3 make five
+LONGEST_REASON = 200  # letters
+OBJECT = re.compile(r"<?[\w.]*(\(.*?\))? ?(object )?at 0x[0-9a-fA-F]+>?[:,]? ?")
 MAX_BODY = 1 << 20  # bytes; Patroni's answers have a few hundred
 
 Get = Callable[[str, PatroniEndpoint, float], RestAnswer]
@@ -105,11 +109,18 @@ def _rest_answer(status: int, body: bytes, date: str | None) -> RestAnswer:
 
 
 def _reason(error: BaseException) -> str:
-    """The system's own words, which `requests` wraps several times over."""
-    inner: BaseException | None = error
-    while inner is not None:
+    """The system's own words, which `requests` wraps several times over; else those of the
+    innermost error, without addresses of objects, which differ each time."""
+    inner = error
+    for _ in range(WRAPPINGS):
         if isinstance(inner, OSError) and inner.strerror:
             return inner.strerror
         wrapped = [item for item in inner.args if isinstance(item, BaseException)]
-        inner = wrapped[0] if wrapped else getattr(inner, "reason", None)
-    return f"{type(error).__name__}: {error}"[:300]
+        reason = getattr(inner, "reason", None)
+        candidates = (*wrapped, reason, inner.__cause__, inner.__context__)
+        found = [item for item in candidates if isinstance(item, BaseException)]
+        if not found:
+            break
+        inner = found[0]
+    text = OBJECT.sub("", str(inner)).strip("<>()[]',: ")
+    return f"{type(inner).__name__}: {text}"[:LONGEST_REASON]

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from pgcast_hooks import policy
-from pgcast_hooks.account import without_figures
+from pgcast_hooks.account import OPERATOR, without_figures
 from pgcast_hooks.apply import Host, align, apply
 from pgcast_hooks.errors import PgcastError, Superseded
 from pgcast_hooks.model import (
@@ -27,11 +27,16 @@ from pgcast_hooks.model import (
 )
 from pgcast_hooks.observe import decide, observe_all
 from pgcast_hooks.presence import Presence
+from pgcast_hooks.state import cut
 from pgcast_hooks.witness import NOBODY, Witness
 
 LOOKS = 5  # how often a pass looks again because somebody acted meanwhile
 GLANCE = 1.0  # seconds between two looks whether somebody acted
 RETRY = 0.2  # seconds until the next pass after one that failed at ExaBGP
+
+# For so long is a loop's last pass left to be found: longer than until a check finds it
+# too old, which is critical.
+LOOP_PASSES, LOOP_SECONDS = 10, 60.0
 
 log = logging.getLogger(__name__)
 
@@ -68,36 +73,50 @@ def reconcile(
     if not dry_run:
         hands.overrides.tidy(route.prefix for _, route in _routes(config))
     last = hands.state.last_pass()
-    known = [without_figures(trouble) for trouble in last.trouble] if last else []
+    before = last.trouble if last else ()
     try:
         with witness:
             done = _pass(hands, config, dry_run, witness)
     except PgcastError as error:
         if not dry_run:
-            if without_figures(str(error)) not in known:
+            if hands.account.begun([cut(str(error))], before):
                 routes = [route.prefix for _, route in _routes(config)]
                 hands.account.failed(routes, str(error))
-            _note(hands, start, 0, [str(error)], interval)
+            _note(hands, start, last, LastPass(0.0, 0.0, 0, (str(error),), interval))
         raise
     if not dry_run:
-        begun = [t for t in done.unheard if without_figures(t) not in known]
-        for trouble in begun:
-            hands.account.refused(done.unheard[trouble])
-        _note(hands, start, len(done.differences), list(done.unheard), interval)
+        unheard = {cut(trouble): why for trouble, why in done.unheard.items()}
+        for trouble in hands.account.begun(unheard, before):
+            hands.account.refused(unheard[trouble])
+        changed = len(done.differences)
+        made = LastPass(0.0, 0.0, changed, tuple(done.unheard), interval)
+        _note(hands, start, last, made)
     return done
 
 
-def _note(
-    hands: Host,
-    start: float,
-    changed: int,
-    trouble: Sequence[str],
-    interval: float | None,
-) -> None:
+def _note(hands: Host, start: float, last: LastPass | None, made: LastPass) -> None:
+    """Leave how a pass went, unless that would hide a loop that has died.
+
+    By what the last pass left, monitoring tells a loop that is gone from a timer. So what
+    an operator's command does by the way is no pass of either; and a single pass leaves
+    nothing while the last one of a loop is young. A host that changes to a timer is told by
+    it after that.
+    """
+    if hands.account.cause == OPERATOR or (made.interval is None and _young_loop(last)):
+        return
     files = [file.trouble for file in hands.files() if file.trouble]
     milliseconds = (time.monotonic() - start) * 1000
-    done = LastPass(0.0, milliseconds, changed, (*trouble, *files), interval)
-    hands.state.note_pass(done)
+    trouble = (*made.trouble, *files)
+    hands.state.note_pass(made._replace(milliseconds=milliseconds, trouble=trouble))
+
+
+def _young_loop(last: LastPass | None) -> bool:
+    """Whether it was a loop that made the last pass, of which another may yet be awaited."""
+    return (
+        last is not None
+        and last.interval is not None
+        and last.ago < last.interval * LOOP_PASSES + LOOP_SECONDS
+    )
 
 
 def _pass(hands: Host, config: Config, dry_run: bool, witness: Witness) -> Pass:

@@ -209,6 +209,11 @@ class State:
         self.trouble = f"state file {os.path.join(self._directory, name)} cannot be used: {error.strerror}"
 
 
+def cut(trouble: str) -> str:
+    """A line of trouble as the record of a pass keeps it."""
+    return trouble[:TROUBLE]
+
+
 def _fitting(lines: Sequence[str], room: int) -> list[str]:
     """The first of the lines, each cut short, and how many were left out, as JSON within
     `room` bytes."""
@@ -216,10 +221,10 @@ def _fitting(lines: Sequence[str], room: int) -> list[str]:
 
     fitting: list[str] = []
     for line in lines:
-        room -= len(json.dumps(line[:TROUBLE])) + 2
+        room -= len(json.dumps(cut(line))) + 2
         if room < 0:
             return [*fitting, f"and {len(lines) - len(fitting)} more"]
-        fitting.append(line[:TROUBLE])
+        fitting.append(cut(line))
     return fitting
 
 

@@ -11,12 +11,13 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pgcast_hooks.check.finding import Finding, critical, ok, warning
 
-# Half-written by a process that was killed, damaged, or the history's older files.
-ASIDE = re.compile(r"\.(new-|damaged-|\d+$)|^\.")
+# Half-written by a process that was killed, damaged, or the history's older files. Whole
+# names: a scope, which is part of one, may look like the end of these.
+ASIDE = re.compile(r"override-.*\.(new|damaged)-\d+|history\.\d+|\..*", re.DOTALL)
 MISSING = "missing"
 NOT_A_FIFO = "not a FIFO"
 NO_READER = "no reader"
@@ -84,7 +85,7 @@ def _files(directory: str) -> dict[str, str]:
     """Those of the state directory that cannot be used; what was kept aside is no trouble."""
     found = {}
     try:
-        names = [name for name in os.listdir(directory) if not ASIDE.search(name)]
+        names = [name for name in os.listdir(directory) if not ASIDE.fullmatch(name)]
     except OSError:
         return {}
     for name in names:
@@ -170,11 +171,30 @@ def judge_state(
     return [ok("state.usable", directory, f"can be used by {users}")]
 
 
-def judge_space(directory: str, free: int | None) -> list[Finding]:
-    """Records are written in place, but history and a new record need room; `free` in bytes."""
-    if free == 0:
+class Room(NamedTuple):
+    """What a file system has left; `files` is None where it sets no bound to them."""
+
+    bytes: int
+    files: int | None
+
+
+def room(directory: str) -> Room | None:
+    """What is left for who is not root; None where it cannot be told."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return None
+    files = found.f_favail if found.f_files else None
+    return Room(found.f_bavail * found.f_frsize, files)
+
+
+def judge_space(directory: str, left: Room | None) -> list[Finding]:
+    """Records are written in place, but history and a new record need room."""
+    name = "state.space"
+    if left and left.bytes == 0:
         text = "its file system is full: neither history nor a new override can be kept"
-        return [
-            warning("state.space", directory, text, f"make room: df -h {directory}")
-        ]
+        return [warning(name, directory, text, f"make room: df -h {directory}")]
+    if left and left.files == 0:
+        text = "its file system takes no more files: no new override can be kept"
+        return [warning(name, directory, text, f"remove files: df -i {directory}")]
     return []

@@ -6,42 +6,76 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pgcast_hooks.check.finding import Finding, critical, ok, unknown, warning
+from pgcast_hooks.check.process import INTERPRETER
 from pgcast_hooks.check.settings import Commands, Source
 
 SCRIPT = "pgcast-callback"
 NEEDED = ("on_start", "on_stop", "on_restart", "on_role_change")
 ACTIONS = (*NEEDED, "on_reload")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What runs a program in its own place, with those of its options that take a word.
+RUNNERS = {
+    "env": ("-u", "-C", "--unset", "--chdir"),
+    "ionice": ("-c", "-n", "--class", "--classdata"),
+    "nice": ("-n", "--adjustment"),
+    "setsid": (),
+    "stdbuf": ("-i", "-o", "-e"),
+    "sudo": ("-u", "-g", "--user", "--group"),
+    "systemd-cat": ("-t", "-p"),
+    "timeout": ("-k", "-s", "--kill-after", "--signal"),
+}
+OPTION = re.compile(r"-.*", re.DOTALL)
+VARIABLE = re.compile(r"\w+=.*", re.DOTALL)
+DURATION = re.compile(r"[\d.]+[smhd]?")
 SCRIPT_SIZE = 1 << 16  # bytes of a wrapper that are read
 
 
 class Program(NamedTuple):
     """What a command line comes to: the program, and what follows `pgcast-callback` in it.
 
-    `arguments` is None where the line does not name pgcast-callback.
+    `arguments` is None where the line does not run pgcast-callback. `config` is what
+    PGCAST_CONFIG is set to in it.
     """
 
     path: str
     arguments: tuple[str, ...] | None = None
+    config: str | None = None
 
 
 def program(command: str, path: str = PATH) -> Program:
-    """The program that a command line runs; `path` as in PATH."""
+    """The program that a command line runs; `path` as in PATH.
+
+    Patroni gives it to no shell. pgcast-callback is its first word, or comes after what
+    runs a program in its own place.
+    """
     try:
         words = shlex.split(command)
     except ValueError:
         words = command.split()
-    for index, word in enumerate(words):
-        if os.path.basename(word) == SCRIPT:
-            return Program(_which(word, path), tuple(words[index + 1 :]))
-    first = words[0] if words else ""
-    return Program(_which(first, path))
+    first, config = words[0] if words else "", None
+    while words and os.path.basename(words[0]) != SCRIPT:
+        runner = os.path.basename(words[0])
+        if runner not in RUNNERS and not INTERPRETER.fullmatch(runner):
+            return Program(_which(first, path))
+        del words[0]
+        while words and OPTION.fullmatch(words[0]):
+            valued = words[0] in RUNNERS.get(runner, ())
+            del words[: 1 + valued]
+        while words and runner == "timeout" and DURATION.fullmatch(words[0]):
+            del words[0]
+        while words and runner in ("env", "sudo") and VARIABLE.fullmatch(words[0]):
+            name, _, value = words.pop(0).partition("=")
+            config = value if name == "PGCAST_CONFIG" else config
+    if not words:
+        return Program(_which(first, path))
+    return Program(_which(words[0], path), tuple(words[1:]), config)
 
 
 def _which(word: str, path: str) -> str:
@@ -87,7 +121,12 @@ def judge(
     wrong: dict[tuple[str, str], list[str]] = {}
     lines = {name: commands.callbacks.get(name) for name in ACTIONS}
     for name, line in [*lines.items(), ("before_stop", commands.before_stop)]:
-        fault = _wrong(program(line), trouble, wrappers, ours) if line else None
+        if line is None:
+            continue
+        run = program(line)
+        if name == "before_stop" and run.arguments:
+            run = run._replace(arguments=run.arguments[:-3])  # judged by themselves
+        fault = _wrong(run, trouble, wrappers, ours)
         if fault:
             wrong.setdefault(fault, []).append(name)
     for (kind, why), actions in wrong.items():
@@ -122,17 +161,17 @@ def _wrong(
         return name, f"{run.path} is not {SCRIPT}, nor does it name it"
     if ours.script and os.path.realpath(run.path) != os.path.realpath(ours.script):
         return name, f"{run.path} is not this installation's, {ours.script}"
-    named = _config_of(run.arguments)
+    rest, named = list(run.arguments), run.config
+    if rest[:1] == ["--config"] and len(rest) > 1:
+        named, rest = rest[1], rest[2:]
+    elif rest and rest[0].startswith("--config="):
+        named, rest = rest[0].partition("=")[2], rest[1:]
+    if rest:
+        said = shlex.join(rest)
+        return name, f"{SCRIPT} is given '{said}', to which Patroni adds its own"
     if named and os.path.realpath(named) != os.path.realpath(ours.config):
         return "patroni.callback_config", f"uses {named}, not {ours.config}"
     return None
-
-
-def _config_of(arguments: Sequence[str]) -> str | None:
-    if arguments[:1] == ("--config",) and len(arguments) > 1:
-        return arguments[1]
-    first = arguments[0] if arguments else ""
-    return first.partition("=")[2] if first.startswith("--config=") else None
 
 
 def _judge_before_stop(scope: str, commands: Commands) -> list[Finding]:

@@ -7,7 +7,6 @@ exchange with ExaBGP is that of `pgcast show`.
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -42,7 +41,7 @@ class Facts(NamedTuple):
     account: user.Account
     tried: Mapping[str, access.Tried]
     blind: str | None
-    free: int | None
+    room: access.Room | None
     sources: Mapping[str, settings.Source | None]
     trouble: Mapping[str, str | None]
     wrappers: tuple[str, ...]
@@ -97,7 +96,7 @@ def gather(
         account=account,
         tried=tried,
         blind=blind,
-        free=_free(config.state_dir),
+        room=access.room(config.state_dir),
         sources=sources,
         trouble=tried[account.name]["programs"] if account.name in tried else {},
         wrappers=tuple(filter(callbacks.wraps, programs)),
@@ -192,13 +191,6 @@ def _overrides(hands: apply.Host, config: Config) -> dict[Prefix, Override]:
     prefixes = [r.prefix for c in config.clusters.values() for r in c.routes]
     standing = {prefix: hands.overrides.standing(prefix) for prefix in prefixes}
     return {prefix: override for prefix, override in standing.items() if override}
-
-
-def _free(directory: str) -> int | None:
-    try:
-        return shutil.disk_usage(directory).free
-    except OSError:
-        return None
 
 
 class _Looks:

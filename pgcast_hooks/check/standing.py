@@ -68,6 +68,8 @@ def judge_override(
     if override.order is Order.HOLD:
         text = f"its override cannot be read ({override.reason}): nothing is announced anew"
         advice = f"pgcast auto {scope} {prefix}"
+        if override.whole_host:
+            advice = "pgcast maintenance off"
         return [critical("override.damaged", prefix, text, advice)]
     left = "until somebody ends it"
     if override.left is not None:

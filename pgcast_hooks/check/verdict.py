@@ -75,7 +75,7 @@ def _users(config: Config, facts: Facts) -> list[Finding]:
     return [
         *access.judge_readable(facts.tried),
         *access.judge_state(config.state_dir, facts.tried, owner),
-        *access.judge_space(config.state_dir, facts.free),
+        *access.judge_space(config.state_dir, facts.room),
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pgcast_hooks.history import History
+from pgcast_hooks.model import LastPass
 from pgcast_hooks.state import State
 from tests.integration.bird import Bird
 from tests.integration.exabgp import PIPE, Exabgp, make_pipe
@@ -247,3 +248,49 @@ def test_milliseconds_count_from_the_start_of_the_process(
     whole = (time.monotonic() - before) * 1000
     ((took,),) = told(pgcast, "milliseconds")
     assert whole / 5 < took < whole + 20
+
+
+LONG_PIPE = "/run/" + "nowhere/" * 50 + "exabgp.in"
+
+
+def test_a_long_trouble_begins_once(pgcast: Pgcast, patroni: FakePatroni) -> None:
+    """Longer than what the record of a pass keeps of it, for whom the record is all."""
+    pgcast.document["exabgp"] = {"pipe": LONG_PIPE, "timeout": 0.2}
+    for _ in range(3):
+        assert pgcast.run("reconcile")[0] != 0
+    assert told(pgcast, "result") == [("failed",)]
+
+
+def test_without_a_record_the_loop_remembers(
+    pgcast: Pgcast, patroni: FakePatroni
+) -> None:
+    """What began is one event, though no pass leaves how it went."""
+    (pgcast.state / "last-pass").mkdir()
+    pgcast.document["exabgp"] = {"pipe": LONG_PIPE, "timeout": 0.2}
+    with running(pgcast):
+        until(lambda: len(patroni.paths) > 8, "some passes")
+    assert told(pgcast, "result") == [("failed",)]
+
+
+@pytest.mark.parametrize(("ago", "hidden"), [(2.0, False), (50.0, False), (70.0, True)])
+def test_a_dead_loop_is_not_hidden(
+    pgcast: Pgcast, patroni: FakePatroni, ago: float, hidden: bool
+) -> None:
+    """By a pass that somebody makes by hand; a timer is told from it after a while."""
+    make_pipe()
+    pgcast.document["exabgp"]["timeout"] = 0.05
+    state = State(str(pgcast.state))
+    for _ in range(2):
+        state.note_pass(LastPass(ago, 1.0, 0, (), 0.2))
+        pgcast.run("reconcile")
+        done = state.last_pass()
+        assert done
+        assert (done.interval is None) == hidden
+
+
+def test_an_operator_s_pass_is_no_timer_s(pgcast: Pgcast, patroni: FakePatroni) -> None:
+    """Where nothing reconciles, the end of a maintenance does not look like it."""
+    make_pipe()
+    pgcast.document["exabgp"]["timeout"] = 0.05
+    assert pgcast.run("maintenance", "off")[0] == 69
+    assert State(str(pgcast.state)).last_pass() is None

@@ -218,13 +218,40 @@ def test_state(changes: dict[str, Any], expected: list[tuple[str, str]]) -> None
     assert bad(access.judge_state("/s", users, "postgres")) == expected
 
 
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        (None, []),
+        (access.Room(1 << 30, 1000), []),
+        (access.Room(1 << 30, None), []),
+        (access.Room(0, 1000), [("WARNING", "state.space")]),
+        (access.Room(1 << 30, 0), [("WARNING", "state.space")]),
+    ],
+)
+def test_space(left: access.Room | None, expected: list[tuple[str, str]]) -> None:
+    """A new file needs a block and an inode."""
+    assert bad(access.judge_space("/s", left)) == expected
+
+
+def test_the_room_there_is(tmp_path: Path) -> None:
+    """Asked of a real file system, and of none."""
+    found = access.room(str(tmp_path))
+    assert found
+    assert found.bytes > 0
+    assert access.room("/nonexistent") is None
+
+
 def test_trying(tmp_path: Path) -> None:
     """Really tried, with nothing left behind."""
     state, base = tmp_path / "state", tmp_path / "exabgp"
     state.mkdir()
     (state / "generation").write_text("x")
     (state / "linked").symlink_to("generation")
-    (state / "override-host.damaged-1795").symlink_to("nowhere")
+    for aside in ("override-host.damaged-1795", "override-host.new-7", "history.1"):
+        (state / aside).symlink_to("nowhere")
+    named_so = [state / f"known-primary-{name}" for name in ("db.1", "db.new-1")]
+    for path in named_so:
+        path.symlink_to("generation")
     os.mkfifo(f"{base}.in")
     Path(f"{base}.out").write_text("")
     before = sorted(str(path) for path in tmp_path.rglob("*"))
@@ -236,7 +263,9 @@ def test_trying(tmp_path: Path) -> None:
         "ends": {f"{base}.in": access.NO_READER, f"{base}.out": access.NOT_A_FIFO},
         "enters": True,
         "directory": None,
-        "files": {str(state / "linked"): access.NOT_PLAIN},
+        "files": {
+            str(path): access.NOT_PLAIN for path in (state / "linked", *named_so)
+        },
         "programs": {"/bin/true": None, "/etc/passwd": NO, "/etc": "not a program"},
     }
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
@@ -461,6 +490,53 @@ def without(*names: str) -> dict[str, str]:
             STOP,
             [("WARNING", "patroni.callback_config")],
         ),
+        *(
+            (
+                {**ALL, "on_stop": line},
+                STOP,
+                [("CRITICAL", "patroni.callback_program")],
+            )
+            for line in (
+                f"{RUN} on_start",
+                f"{RUN} --conf /etc/pgcast/pgcast.yml",
+                f"{RUN} --config",
+                f"{RUN} --config /etc/pgcast/pgcast.yml x",
+                f"/bin/echo {RUN}",
+                f"env /bin/echo {RUN}",
+                f"false && {RUN}",
+                f"PGCAST_CONFIG=/etc/pgcast/pgcast.yml {RUN}",
+                f"nice {RUN} on_stop",
+                "env",
+            )
+        ),
+        *(
+            (
+                {**ALL, "on_stop": line},
+                STOP,
+                [("WARNING", "patroni.callback_config")],
+            )
+            for line in (
+                f"env PGCAST_CONFIG=/other {RUN}",
+                f"env -i X=1 PGCAST_CONFIG=/other nice -n 5 {RUN}",
+                f"sudo -u postgres PGCAST_CONFIG=/other {RUN}",
+            )
+        ),
+        *(
+            ({**ALL, "on_stop": line}, STOP, [])
+            for line in (
+                f"{RUN} --config /etc/pgcast/pgcast.yml",
+                f"env PGCAST_CONFIG=/other {RUN} --config=/etc/pgcast/pgcast.yml",
+                f"/usr/bin/env PGCAST_CONFIG=/etc/pgcast/pgcast.yml {RUN}",
+                f"/usr/bin/python3.11 -u {RUN}",
+                f"timeout -k 2 20s {RUN}",
+                f"/etc/wrapper {RUN} x",
+            )
+        ),
+        (
+            ALL,
+            f"{RUN} --conf /etc/pgcast/pgcast.yml before_stop - main",
+            [("CRITICAL", "patroni.callback_program")],
+        ),
     ],
 )
 def test_callbacks(
@@ -654,6 +730,17 @@ def test_override(
         assert "for another 61 s, by jo: a repair" in found[0].text
     wrong = bad(standing.judge_route(ROUTE, UNHEARD, override, have))
     assert wrong == ([("CRITICAL", "route.announced")] if differs else [])
+
+
+def test_a_damaged_maintenance_has_its_own_end() -> None:
+    """`pgcast auto` lets it stand."""
+    override = Override(Order.HOLD, "empty", whole_host=True)
+    (found,) = standing.judge_override("main", ROUTE, override)
+    assert found.advice == "pgcast maintenance off"
+    (found,) = standing.judge_override(
+        "main", ROUTE, override._replace(whole_host=False)
+    )
+    assert found.advice == "pgcast auto main 192.0.2.10/32"
 
 
 def passed(ago: float, interval: float | None = 2.0) -> LastPass:

@@ -513,3 +513,16 @@ def test_a_moment_is_written_in_utc() -> None:
     assert stamp(0.9996) == "1970-01-01T00:00:01.000Z"
     assert stamp(0.0094) == "1970-01-01T00:00:00.009Z"
     assert stamp(1_795_489_965.0) == "2026-11-24T03:12:45.000Z"
+
+
+@pytest.mark.parametrize("reading", ["counts", "last_all"])
+def test_reading_hides_no_append_that_failed(tmp_path: Path, reading: str) -> None:
+    """The metrics are written, with their counts, before anybody asks for trouble."""
+    (tmp_path / "history").write_text("")
+    history = History(str(tmp_path))
+    (tmp_path / "history").unlink()
+    (tmp_path / "history").symlink_to("elsewhere")
+    history.append([event("lost")])
+    (tmp_path / "history").unlink()
+    getattr(history, reading)()
+    assert "cannot be used" in str(history.trouble)

@@ -44,7 +44,7 @@ ALLOWED = {
     "callback": {"apply", "config", "confirm", "errors", "model", "policy"},
     "reconcile": {
         *{"account", "apply", "errors", "model", "observe", "policy", "presence"},
-        "witness",
+        *{"state", "witness"},
     },
     "metrics": {"model", "neighbors"},
     "textfile": set(),

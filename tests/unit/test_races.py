@@ -196,6 +196,11 @@ class World:
 
     # The account, which nobody waits for
 
+    cause = "reconcile"
+
+    def begun(self, *_: object) -> list[str]:
+        return []
+
     def begin(self) -> None: ...
 
     def acted(self, *_: object) -> None: ...

@@ -28,9 +28,10 @@ Tried = Mapping[str, Any]
 
 
 def try_all(
-    read: Iterable[str], pipe: str, directory: str, programs: Iterable[str]
+    read: Iterable[str], pipe: str, directory: str | None, programs: Iterable[str]
 ) -> dict[str, Any]:
-    """Try everything as the user that this process is; `read`: what it must be able to read."""
+    """Try everything as the user that this process is; `read`: what it must be able to read;
+    `directory`: None where it must not be touched."""
     return {
         "read": {path: _tried(path, os.O_RDONLY) for path in read},
         "ends": {
@@ -38,8 +39,8 @@ def try_all(
             f"{pipe}.out": _end(f"{pipe}.out", os.O_RDWR),
         },
         "enters": os.access(os.path.dirname(pipe) or "/", os.X_OK),
-        "directory": _directory(directory),
-        "files": _files(directory),
+        "directory": _directory(directory) if directory else None,
+        "files": _files(directory) if directory else {},
         "programs": {path: _program(path) for path in programs},
     }
 

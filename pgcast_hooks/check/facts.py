@@ -12,10 +12,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
 
-from pgcast_hooks import apply
+from pgcast_hooks import apply, bystander
 from pgcast_hooks.check import (
     access,
-    bystander,
     callbacks,
     clock,
     member,
@@ -27,20 +26,23 @@ from pgcast_hooks.check import (
 from pgcast_hooks.check.standing import Running
 from pgcast_hooks.errors import PgcastError
 from pgcast_hooks.exabgp import Answer
-from pgcast_hooks.model import Cluster, Config, Override, Prefix
+from pgcast_hooks.model import Cluster, Config, LastPass, Override, Prefix
 from pgcast_hooks.state import RECONCILER
 
 TRY_SECONDS = 3.0  # for all that one user tries
+LEAST = 0.5  # seconds for what is begun when there is no time any more
 SHARE = 0.3  # of the time there is: one round of questions to one Patroni
 
 
 class Facts(NamedTuple):
     """What was found. A cluster that is not in `members`, and an `exabgp` of None, gave no
-    answer in time: `late` names them."""
+    answer in time: `late` names them. `silent` is why the state directory gave none: then
+    nothing of what is kept there is known."""
 
     account: user.Account
     tried: Mapping[str, access.Tried]
     blind: str | None
+    silent: str | None
     room: access.Room | None
     sources: Mapping[str, settings.Source | None]
     trouble: Mapping[str, str | None]
@@ -65,10 +67,9 @@ def gather(
     patronis = process.patronis()
     found = settings.sources(patronis, patroni_config)
     sources = {scope: _source(scope, found) for scope in config.clusters}
-    lock = os.path.join(config.state_dir, RECONCILER)
-    pid = process.lock_holder(lock)
-    reconciler = process.look(pid) if pid else None
-    account = _account(config, sources)
+    first, silent = _first_look(config.state_dir, _share(deadline))
+    reconciler = process.look(first.pid) if first.pid else None
+    account = _account(first.owner, sources)
     commands = [settings.effective(one, None) for one in sources.values() if one]
     lines = [line for one in commands for line in one.callbacks.values()]
     lines += [one.before_stop for one in commands if one.before_stop]
@@ -82,21 +83,30 @@ def gather(
     pipe = hands.pipe.path[: -len(".in")]
     tried, blind = _try(
         [account, *([reconciler.account] if reconciler else [])],
-        lambda: access.try_all(read, pipe, config.state_dir, programs),
+        lambda: access.try_all(
+            read, pipe, None if silent else config.state_dir, programs
+        ),
+        deadline,
     )
-    looks = _Looks(deadline)
-    left = max(0.5, deadline - time.monotonic())
-    looks.start("ExaBGP", lambda: _exabgp(hands))
+    looks = _Looks(max(deadline, time.monotonic() + LEAST))
+    share = _share(deadline)
+    if not silent:
+        looks.start(config.state_dir, lambda: _kept(hands, config))
+        looks.start("ExaBGP", lambda: _exabgp(hands))  # counts its marks there
     for cluster in config.clusters.values():
-        looks.start(cluster.scope, _of_cluster(cluster, left * SHARE))
+        looks.start(cluster.scope, _of_cluster(cluster, share))
     results = looks.results()
     answer, error, net = results.pop("ExaBGP", (None, None, None))
-    last = hands.state.last_pass()
+    kept = results.pop(config.state_dir, NOTHING_KEPT)
+    if config.state_dir in looks.late:
+        silent = "gave no whole answer in the time there was"
+    last = kept.last
     return Facts(
         account=account,
         tried=tried,
         blind=blind,
-        room=access.room(config.state_dir),
+        silent=silent,
+        room=kept.room,
         sources=sources,
         trouble=tried[account.name]["programs"] if account.name in tried else {},
         wrappers=tuple(filter(callbacks.wraps, programs)),
@@ -106,15 +116,15 @@ def gather(
         exabgp=answer,
         exabgp_error=error,
         network=net,
-        running=Running(pid, last),
+        running=Running(first.pid, last),
         interval=(
             last.interval
             if last and last.interval
             else process.interval_of(reconciler.argv) if reconciler else None
         ),
-        overrides=_overrides(hands, config),
+        overrides=kept.overrides,
         now=clock.wall(),
-        late=looks.late,
+        late=tuple(name for name in looks.late if name != config.state_dir),
     )
 
 
@@ -125,23 +135,52 @@ def _source(scope: str, found: list[settings.Source]) -> settings.Source | None:
     return next(iter(named), silent[0] if len(silent) == 1 else None)
 
 
-def _account(
-    config: Config, sources: Mapping[str, settings.Source | None]
-) -> user.Account:
+class _First(NamedTuple):
+    """Who holds the reconciler's lock, and whose the state directory is; 0: root's, or nobody
+    knows."""
+
+    pid: int | None
+    owner: int
+
+
+def _first_look(directory: str, seconds: float) -> tuple[_First, str | None]:
+    """What decides as whom the rest is tried; or why nothing is known of the directory.
+
+    In a child: a file system that has gone away holds for ever whoever asks it for a file.
+    """
+    lock = os.path.join(directory, RECONCILER)
+
+    def look() -> dict[str, Any]:
+        try:
+            owner = os.stat(directory).st_uid
+        except OSError:
+            owner = 0
+        return _First(process.lock_holder(lock), owner)._asdict()
+
+    try:
+        return _First(**user.attempt(user.current(), look, seconds)), None
+    except user.CannotTry as error:
+        return _First(None, 0), str(error)
+
+
+def _share(deadline: float) -> float:
+    """The seconds for one of several things that are done one after the other."""
+    return max(LEAST, deadline - time.monotonic()) * SHARE
+
+
+def _account(owner: int, sources: Mapping[str, settings.Source | None]) -> user.Account:
     """The user that Patroni runs as; while none runs, whom the state directory belongs to."""
     for source in sources.values():
         if source and source.process:
             return source.process.account
-    try:
-        owner = os.stat(config.state_dir).st_uid
-    except OSError:
-        owner = 0
     usual = user.of(owner) if owner else user.named("postgres")
     return usual or user.current()
 
 
 def _try(
-    accounts: list[user.Account], function: Callable[[], dict[str, Any]]
+    accounts: list[user.Account],
+    function: Callable[[], dict[str, Any]],
+    deadline: float,
 ) -> tuple[dict[str, access.Tried], str | None]:
     """What each user may do; and why it could not be tried, where Patroni's could not."""
     tried: dict[str, access.Tried] = {}
@@ -151,9 +190,10 @@ def _try(
         if account.name in tried or account.uid == 0 != me.uid:
             continue
         try:
+            seconds = min(TRY_SECONDS, _share(deadline))
             if me.uid not in (0, account.uid):
                 raise user.CannotTry("only root may become another user")
-            tried[account.name] = user.attempt(account, function, TRY_SECONDS)
+            tried[account.name] = user.attempt(account, function, seconds)
         except user.CannotTry as error:
             if index == 0:
                 blind = f"{me.name} cannot try what {account.name} may do: {error}"
@@ -187,10 +227,25 @@ def _of_cluster(cluster: Cluster, limit: float) -> Callable[[], Found]:
     return look
 
 
-def _overrides(hands: apply.Host, config: Config) -> dict[Prefix, Override]:
+class _Kept(NamedTuple):
+    """What the state directory says."""
+
+    last: LastPass | None
+    overrides: Mapping[Prefix, Override]
+    room: access.Room | None
+
+
+NOTHING_KEPT = _Kept(None, {}, None)
+
+
+def _kept(hands: apply.Host, config: Config) -> _Kept:
     prefixes = [r.prefix for c in config.clusters.values() for r in c.routes]
     standing = {prefix: hands.overrides.standing(prefix) for prefix in prefixes}
-    return {prefix: override for prefix, override in standing.items() if override}
+    return _Kept(
+        hands.state.last_pass(),
+        {prefix: override for prefix, override in standing.items() if override},
+        access.room(config.state_dir),
+    )
 
 
 class _Looks:

@@ -68,12 +68,19 @@ def _is_well(findings: Iterable[Finding]) -> bool:
 
 def _users(config: Config, facts: Facts) -> list[Finding]:
     """What the users that run pgcast may do, but for the pipe."""
+    found = []
+    if facts.silent:
+        advice = f"is its file system there? mount; ls -l {config.state_dir}"
+        found = [critical("state.usable", config.state_dir, facts.silent, advice)]
     if facts.blind:
         advice = f"run it as root, or as {facts.account.name}"
-        return [unknown("check.user", facts.account.name, facts.blind, advice)]
+        return [*found, unknown("check.user", facts.account.name, facts.blind, advice)]
+    found += access.judge_readable(facts.tried)
+    if facts.silent:
+        return found
     owner = facts.account.name
     return [
-        *access.judge_readable(facts.tried),
+        *found,
         *access.judge_state(config.state_dir, facts.tried, owner),
         *access.judge_space(config.state_dir, facts.room),
     ]
@@ -178,6 +185,8 @@ def wrong_routes(config: Config, facts: Facts) -> bool:
 
 def _routes(config: Config, facts: Facts) -> list[Finding]:
     found: list[Finding] = []
+    if facts.silent:
+        return []  # an override may stand
     for cluster in config.clusters.values():
         for route in cluster.routes:
             override = facts.overrides.get(route.prefix)

@@ -109,6 +109,8 @@ def check(
     worse than a warning, 78 where the configuration has mistakes, 69 otherwise; with --nagios
     it is 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. A RANGE is [@]start:end.
     """
+    # A reason may hold what is no letter in any language.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if nagios and as_json:
         raise click.UsageError("--nagios goes without --json")
     done = run(path, Options(timeout, patroni_config, (warning, critical)))

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, NamedTuple, TypeVar
 
-from pgcast_hooks import observe, patroni, vip
-from pgcast_hooks.apply import Host, host, read
+from pgcast_hooks import bystander, observe, patroni, vip
+from pgcast_hooks.apply import Host, read
 from pgcast_hooks.errors import PatroniUnreachable, PgcastError
 from pgcast_hooks.model import (
     Cluster,
@@ -49,7 +49,7 @@ class _Kept(NamedTuple):
 
 def look(config: Config, chosen: Sequence[Cluster]) -> Status:
     """The status of the `chosen` clusters, with the routes that they name, and of this host."""
-    hands = host(config)
+    hands = bystander.host(config)
     keys: dict[Key, Cluster] = {
         (cluster.scope, route.role): cluster
         for cluster in chosen

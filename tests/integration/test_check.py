@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -246,6 +248,69 @@ def test_nothing_is_waited_for_too_long(
     names = {line.split()[1] for line in out[1:]}
     assert names == {"patroni.reachable", "check.time"}
     over.set()
+
+
+@contextlib.contextmanager
+def gone(directory: Path) -> Iterator[None]:
+    """A file system whose server never answers, mounted over the directory."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    server = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    options = f"fd={server},rootmode=40000,user_id=0,group_id=0,allow_other"
+    place = str(directory).encode()
+    assert libc.mount(b"fuse", place, b"fuse", 0, options.encode()) == 0
+    try:
+        yield
+    finally:
+        os.close(server)
+        assert libc.umount2(place, 2) == 0
+
+
+@pytest.mark.any_version
+@pytest.mark.parametrize("options", [(), ("--nagios",)])
+def test_a_state_directory_that_is_far_away(
+    exabgp: Exabgp, pgcast: Pgcast, options: tuple[str, ...]
+) -> None:
+    """Whoever opens a file there waits for ever; a check does not, and it tells."""
+    usable()
+    pgcast.run("reconcile")
+    start = time.monotonic()
+    with gone(pgcast.state):
+        code, out = check(pgcast, "--timeout", "3", *options)
+        assert time.monotonic() - start < 15
+    assert code == (2 if options else 69)
+    said = f"CRITICAL state.usable {pgcast.state}: gave no answer within "
+    told = [line for line in out if line.startswith(said)]
+    assert len(told) == 1
+    names = {line.split()[1] for line in out if line.startswith("CRITICAL ")}
+    assert names == {"state.usable"}
+
+
+@pytest.mark.any_version
+def test_a_disk_without_inodes(exabgp: Exabgp, pgcast: Pgcast) -> None:
+    """Has room for bytes, and takes no file."""
+    usable()
+    options = ["-o", "nr_inodes=8,uid=postgres,gid=postgres", "tmpfs"]
+    subprocess.run(["mount", "-t", "tmpfs", *options, pgcast.state], check=True)
+    try:
+        assert pgcast.run("reconcile")[0] == 0
+        with contextlib.suppress(OSError):
+            for number in range(9):
+                (pgcast.state / f".{number}").touch()
+        assert wrong(pgcast)["state.space"] == "WARNING"
+    finally:
+        subprocess.run(["umount", pgcast.state], check=True)
+
+
+@pytest.mark.any_version
+def test_a_reason_in_no_encoding(exabgp: Exabgp, pgcast: Pgcast) -> None:
+    """Is shown as the bytes that it is."""
+    usable()
+    pgcast.run("withdraw", "main", "--reason", "caf\udce9")
+    env = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    process = pgcast.start("cli", "check", env=env)
+    out, err = process.communicate(timeout=60)
+    assert err == ""
+    assert "by root: caf\\udce9" in out
 
 
 @pytest.mark.any_version

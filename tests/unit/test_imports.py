@@ -40,6 +40,7 @@ ALLOWED = {
         *{"account", "errors", "exabgp", "history", "model", "override", "pipe"},
         *{"policy", "state", "witness"},
     },
+    "bystander": {"apply", "model", "pipe", "record", "state"},
     "confirm": {"apply", "errors", "model", "observe"},
     "callback": {"apply", "config", "confirm", "errors", "model", "policy"},
     "reconcile": {
@@ -52,12 +53,12 @@ ALLOWED = {
         *{"apply", "errors", "exabgp", "metrics", "model", "textfile", "witness"},
     },
     "check": {
-        *{"apply", "config", "document", "errors", "exabgp", "model", "neighbors"},
-        *{"patroni", "pipe", "policy", "record", "state", "vip"},
+        *{"apply", "bystander", "config", "document", "errors", "exabgp", "model"},
+        *{"neighbors", "patroni", "policy", "state", "vip"},
     },
     "status": {
-        *{"apply", "errors", "exabgp", "model", "neighbors", "observe", "patroni"},
-        *{"policy", "vip"},
+        *{"apply", "bystander", "errors", "exabgp", "model", "neighbors", "observe"},
+        *{"patroni", "policy", "vip"},
     },
     "cli": {
         *{"apply", "check", "config", "confirm", "document", "errors", "exporter"},

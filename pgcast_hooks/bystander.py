@@ -22,14 +22,17 @@ class _Bystander(State):
     """
 
     def note_unread_marks(self, count: int) -> None:
-        path = os.path.join(self._directory, UNREAD_MARKS)
-        with contextlib.suppress(OSError):
-            if os.path.exists(path):
+        text = f"{min(count, MANY_MARKS):<16}"
+        try:
+            os.stat(self._directory)
+            with contextlib.suppress(FileNotFoundError):
                 file = record.open_plain(self._directory, UNREAD_MARKS, os.O_WRONLY)
                 try:
-                    os.pwrite(file, f"{min(count, MANY_MARKS):<16}".encode("ascii"), 0)
+                    os.pwrite(file, text.encode("ascii"), 0)
                 finally:
                     os.close(file)
+        except OSError as error:
+            self._note(UNREAD_MARKS, error)
 
 
 def host(config: Config) -> apply.Host:

@@ -42,10 +42,11 @@ log = logging.getLogger(__name__)
 
 
 class Pass(NamedTuple):
-    """What one pass found: all that is wanted, what differed from it, which are unknown and
-    why, and the seconds until the next override expires."""
+    """What one pass found: all that is wanted and why, what differed from it, which are
+    unknown and why, and the seconds until the next override expires."""
 
     want: dict[Prefix, Announcement | None]
+    reasons: dict[Prefix, str]
     differences: dict[Prefix, str]
     unheard: dict[str, dict[Prefix, str]]
     expiry: float | None
@@ -153,7 +154,7 @@ def _pass(hands: Host, config: Config, dry_run: bool, witness: Witness) -> Pass:
             prefix: f"{'; '.join(lines)}: {reasons[prefix]}"
             for prefix, lines in wrong.items()
         }
-        return Pass(want, found, unheard, min(expiries, default=None))
+        return Pass(want, reasons, found, unheard, min(expiries, default=None))
     raise Superseded
 
 

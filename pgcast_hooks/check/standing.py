@@ -71,11 +71,8 @@ def judge_override(
         if override.whole_host:
             advice = "pgcast maintenance off"
         return [critical("override.damaged", prefix, text, advice)]
-    left = "until somebody ends it"
-    if override.left is not None:
-        left = f"for another {override.left:.0f} s"
-    what = "the host is in maintenance" if override.whole_host else override.order.value
-    text = f"{what} stands {left}, by {override.by or 'somebody'}: {override.reason}"
+    left = "" if override.left is None else f", for another {override.left:.0f} s"
+    text = f"{policy.phrase(override)}{left}"
     ends = "pgcast maintenance off" if override.whole_host else f"pgcast auto {scope}"
     return [warning("override.standing", prefix, text, ends)]
 

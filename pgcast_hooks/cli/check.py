@@ -50,6 +50,8 @@ class _Plugin(click.Command):
         except Exception as error:
             if not ctx.params["nagios"] or isinstance(error, click.exceptions.Exit):
                 raise
+            if isinstance(error, click.UsageError):
+                _end_as_plugin(*plugin.lost(error.format_message()))
             why = f"a bug, please report it: {type(error).__name__}: {error}"
             _end_as_plugin(*plugin.lost(" ".join(why.split())))
 

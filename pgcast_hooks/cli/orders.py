@@ -6,6 +6,8 @@ reconciler goes on from the order.
 
 from __future__ import annotations
 
+from typing import Any, Callable, TypeVar
+
 import click
 
 from pgcast_hooks import config as configuration
@@ -30,22 +32,42 @@ from pgcast_hooks.model import (
 )
 from pgcast_hooks.who import user
 
-FOR = click.option(
-    "--for",
-    "left",
-    metavar="DURATION",
-    type=Duration(),
-    help="How long it holds, such as 30m or 2h. [default: until 'pgcast auto']",
-)
+
+def _for(end: str) -> Callable[[F], F]:
+    """The option --for of an order that `end` ends."""
+    return click.option(
+        "--for",
+        "left",
+        metavar="DURATION",
+        type=Duration(),
+        help=f"How long it holds, such as 30m or 2h. [default: until '{end}']",
+    )
+
+
+EPILOG = """\b
+EXAMPLES
+  pgcast withdraw main --for 30m --reason "disk repair"
+  pgcast withdraw main 192.0.2.10/32
+  pgcast announce main --for 1h --reason "Patroni is down everywhere"
+  pgcast auto main
+
+\b
+EXIT CODES
+  0   done
+  69  ExaBGP does not answer; the order stands, and the reconciler will follow it
+  75  not announced (Patroni names another member, a maintenance, the VIP is missing), or
+      another pgcast held the pipe
+  78  the order cannot be written down"""
+F = TypeVar("F", bound=Callable[..., Any])
 REASON = click.option(
     "--reason", metavar="TEXT", default="", help="Why, for whoever comes next."
 )
 
 
-@main.command()
+@main.command(short_help="Withdraw routes, and keep them withdrawn.", epilog=EPILOG)
 @arguments.scope
 @arguments.prefixes
-@FOR
+@_for("pgcast auto")
 @REASON
 @click.pass_obj
 def withdraw(
@@ -67,7 +89,7 @@ def withdraw(
     log([*homeless(hands, [cluster]), *hands.troubles()])
 
 
-@main.command()
+@main.command(short_help="Announce routes, and keep them announced.", epilog=EPILOG)
 @arguments.scope
 @arguments.prefixes
 @click.option(
@@ -99,7 +121,7 @@ def announce(
     whom Patroni confirms wins at the router. To announce what Patroni confirms, and no
     more, 'pgcast reconcile' is enough.
     """
-    from pgcast_hooks.confirm import look
+    from pgcast_hooks.confirm import confirm
 
     config = configuration.load(path)
     cluster = named_cluster(config, scope)
@@ -113,12 +135,12 @@ def announce(
         hands.overrides.set(route.prefix, order)
     hands.state.raise_generation()
     with standing_all_the_same(order):
-        said = look(hands, cluster, routes)
+        said = confirm(hands, cluster, routes, 0.0, config.callback.poll_interval)
     log([f"{line}, {how_long(order)}" for line in said])
     log(hands.troubles())
 
 
-@main.command()
+@main.command(short_help="End standing orders: Patroni decides again.", epilog=EPILOG)
 @arguments.scope
 @arguments.prefixes
 @click.pass_obj
@@ -140,13 +162,13 @@ def auto(path: str, scope: str, prefixes: tuple[str, ...]) -> None:
     log([*look(hands, cluster, routes), *hands.troubles()])
 
 
-@main.group()
+@main.group(short_help="Withdraw every route of this host.")
 def maintenance() -> None:
     """Withdraw every route of this host, for the time of a repair; or end that."""
 
 
 @maintenance.command("on")
-@FOR
+@_for("pgcast maintenance off")
 @REASON
 @click.pass_obj
 def maintenance_on(path: str, left: float | None, reason: str) -> None:
@@ -176,7 +198,10 @@ def maintenance_off(path: str) -> None:
     hands.troubles()  # of what is ended now
     hands.state.raise_generation()
     done = reconcile(hands, config)
-    log([*done.differences.values(), *done.unknown, *hands.troubles()])
+    for prefix in done.differences:
+        does = "announced" if done.want[prefix] else "withdrawn"
+        log([f"{prefix} is {does}: {done.reasons[prefix]}"])
+    log([*done.unknown, *hands.troubles()])
 
 
 def _hands(config: Config) -> Host:

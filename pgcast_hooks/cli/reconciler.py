@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.1, MAX_SECONDS),
     help="Go on until SIGTERM, with a pass at each interval. [default: one pass]",
 )
-@click.option("--dry-run", is_flag=True, help="Only print what one pass would change.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Only print what one pass wants, finds otherwise, and would change.",
+)
 @click.option(
     "--withdraw-on-exit",
     is_flag=True,
@@ -58,6 +62,8 @@ def reconcile(
 
     if interval and dry_run:
         raise click.UsageError("--dry-run goes with one pass, not with --interval")
+    if withdraw_on_exit and not interval:
+        raise click.UsageError("--withdraw-on-exit goes with --interval")
     if textfile and dry_run:
         raise click.UsageError("--dry-run writes no --textfile: it changes nothing")
     if textfile:

@@ -140,6 +140,8 @@ def test_check_config_with_mistakes(pgcast: Pgcast) -> None:
         ),
         (["announce", "main"], 2, "Missing option '--for'"),
         (["withdraw", "main", "--for", "30"], 2, "needs a unit: 30s, 30m"),
+        (["reconcile", "--withdraw-on-exit"], 2, "goes with --interval"),
+        (["check", "--nagios", "--json"], 3, ""),
         (["withdraw"], 2, "Missing argument 'SCOPE'"),
         (["shwo"], 2, "No such command 'shwo'"),
     ],

@@ -163,6 +163,10 @@ def test_an_announcement_stands(
     try:
         assert "is on no interface of this host" in pgcast.run("reconcile")[2]
         bird.wait_table({})
+        code, _, err = pgcast.run("announce", "main", "--for", "1h", "--yes")
+        assert code == 75
+        assert "the order to announce stands, for 1h" in err
+        assert "is not announced: after 0." in err
     finally:
         subprocess.run(["ip", "address", "add", ROUTE, "dev", "lo"], check=True)
     pgcast.run("reconcile")
@@ -197,8 +201,13 @@ def test_maintenance(
     patroni.will_say([says(500)])
     assert pgcast.run("reconcile") == (0, "", "")
     patroni.will_say([PRIMARY])
+    code, _, err = pgcast.run("announce", "main", ROUTE, "--for", "1h", "--yes")
+    assert code == 75
+    assert f"{ROUTE} is not announced: after 0." in err
+    assert "s maintenance by root: new kernel" in err
     code, out, err = pgcast.run("maintenance", "off")
     assert (code, out) == (0, "")
+    assert f"{ROUTE} is announced: order to announce by root" in err
     assert "this host: the order to withdraw by root is ended: new kernel" in err
     bird.wait_table(ANNOUNCED)
     assert pgcast.run("auto", "main")[0] == 0

@@ -727,7 +727,7 @@ def test_override(
     found = standing.judge_override("main", ROUTE, override)
     assert bad(found) == expected
     if order in (Order.WITHDRAW, Order.ANNOUNCE):
-        assert "for another 61 s, by jo: a repair" in found[0].text
+        assert "by jo: a repair, for another 61 s" in found[0].text
     wrong = bad(standing.judge_route(ROUTE, UNHEARD, override, have))
     assert wrong == ([("CRITICAL", "route.announced")] if differs else [])
 

@@ -191,7 +191,7 @@ def _judge_before_stop(scope: str, commands: Commands) -> list[Finding]:
     return [ok(name, place, "withdraws")]
 
 
-def unreadable(scope: str, source: Source | None) -> Finding:
+def unreadable(source: Source | None) -> Finding:
     """Nobody can tell which callbacks there are."""
     place = source.place if source else "patroni.yml"
     why = str(source.local) if source else "is not found"

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from pgcast_hooks.check.finding import Finding, critical, ok, unknown, warning
+from pgcast_hooks.check.member import DEFAULT_TTL
 from pgcast_hooks.model import Neighbor, Route
 from pgcast_hooks.neighbors import ESTABLISHED
 
 TESTED = "4.2.21, 4.2.25, 5.0.15"
-DEFAULT_TTL = 30.0  # Patroni's own, in seconds
 ALL_FAMILIES = {4: "ipv4 unicast", 6: "ipv6 unicast"}
 
 

@@ -59,7 +59,7 @@ def judge(
     for name in facts.late:
         text = "gave no whole answer in the time there was"
         found.append(unknown("check.time", name, text, "pgcast check --timeout 30"))
-    return found + _reconciler(config, facts, found, allowed)
+    return found + _reconciler(facts, found, allowed)
 
 
 def _is_well(findings: Iterable[Finding]) -> bool:
@@ -165,7 +165,7 @@ def _callbacks(
         if source is None and not answers:
             return []  # a Patroni that does not run, and has its file elsewhere
         if not source or not settings.effective(source, dynamic).callbacks:
-            return [callbacks.unreadable(scope, source)]
+            return [callbacks.unreadable(source)]
     commands = settings.effective(source, dynamic)
     version = member.version_of(look.about) if answers else None
     has_before_stop = version is None or version >= member.BEFORE_STOP_SINCE
@@ -210,7 +210,7 @@ def entries(answer: Answer, prefix: Prefix) -> list[RibEntry]:
 
 
 def _reconciler(
-    config: Config, facts: Facts, others: list[Finding], allowed: tuple[Range, Range]
+    facts: Facts, others: list[Finding], allowed: tuple[Range, Range]
 ) -> list[Finding]:
     """The reconciler leaves its traces in the state directory, if it can."""
     names = {f.name for f in others if f.severity is not Severity.OK}

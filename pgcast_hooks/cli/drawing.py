@@ -90,7 +90,7 @@ def _verdict(route: RouteStatus) -> str:
     if route.override and route.override.order is not Order.HOLD:
         left = route.override.left
         more = "" if left is None else f", {span(left)} left"
-        return f"{stands}  as an override says{more}"
+        return f"{stands}  as ordered{more}"
     return f"{stands}  {AS_IT_MUST_BE}"
 
 

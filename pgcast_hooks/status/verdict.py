@@ -97,7 +97,7 @@ def wanted(
 
 
 def _ordered(override: Override) -> str:
-    what = "maintenance of the host" if override.whole_host else "an override"
+    what = "maintenance of the host" if override.whole_host else "an order"
     return f"{what} says so"
 
 

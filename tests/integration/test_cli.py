@@ -139,7 +139,6 @@ def test_check_config_with_mistakes(pgcast: Pgcast) -> None:
         (["announce", "main"], 2, "Missing option '--for'"),
         (["withdraw", "main", "--for", "30"], 2, "needs a unit: 30s, 30m"),
         (["reconcile", "--withdraw-on-exit"], 2, "goes with --interval"),
-        (["check", "--nagios", "--json"], 3, ""),
         (["withdraw"], 2, "Missing argument 'SCOPE'"),
         (["shwo"], 2, "No such command 'shwo'"),
     ],
@@ -151,6 +150,12 @@ def test_wrong_arguments(
     found, out, err = pgcast.run(*arguments)
     assert (found, out) == (code, "")
     assert said in err
+
+
+def test_a_plugin_ends_as_one(pgcast: Pgcast) -> None:
+    """Whatever is wrong with how it is called: UNKNOWN, on stdout."""
+    said = "PGCAST UNKNOWN - --nagios goes without --json\n"
+    assert pgcast.run("check", "--nagios", "--json") == (3, said, "")
 
 
 def test_a_bug_has_an_exit_code_of_its_own(pgcast: Pgcast) -> None:

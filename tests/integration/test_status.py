@@ -314,7 +314,7 @@ REASON = ("--reason", "new disk")
 @pytest.mark.parametrize(
     ("command", "what", "why"),
     [
-        (("withdraw", "main", "--for", "1h", *REASON), "withdraw", "an override"),
+        (("withdraw", "main", "--for", "1h", *REASON), "withdraw", "an order"),
         (
             ("maintenance", "on", "--for", "1h", *REASON),
             "the whole host",
@@ -339,7 +339,7 @@ def test_an_override(
     typed = shlex.join(["pgcast", *command])
     changed = f"WHEN operator by root, {typed}: withdraw route 192.0.2.10/32"
     expected = route(
-        "WITHDRAWN  as an override says, ~ left",
+        "WITHDRAWN  as ordered, ~ left",
         f"       wanted       withdrawn: {why} says so",
         "       Patroni      primary on timeline 7",
         f"       override     {told}",
@@ -370,8 +370,8 @@ def test_an_override_that_announces(
     assert pgcast.run(*ANNOUNCE)[0] == 0
     bird.wait_table({"192.0.2.10/32": 100_000})
     expected = route(
-        "ANNOUNCED to 10.9.0.2 (MED 100000)  as an override says, ~ left",
-        "       wanted       announced (MED 100000): an override says so",
+        "ANNOUNCED to 10.9.0.2 (MED 100000)  as ordered, ~ left",
+        "       wanted       announced (MED 100000): an order says so",
         f"       Patroni      {REPLICA_SAYS}",
         "       override     announce: Patroni is wrong; set by root at WHEN; ~ left",
         STANDS.replace("99993", "100000"),

@@ -592,9 +592,7 @@ def test_where_patroni_has_it_from(tmp_path: Path) -> None:
         hidden = process("patroni", environment=environment)
         (source,) = settings.sources([hidden], None)
         assert why in str(source.local)
-        assert bad(callbacks.unreadable("main", source)) == [
-            ("UNKNOWN", "patroni.callbacks")
-        ]
+        assert bad(callbacks.unreadable(source)) == [("UNKNOWN", "patroni.callbacks")]
         (source,) = settings.sources([hidden], str(path))
         assert (source.scope, source.process) == ("main", hidden)
 

@@ -19,7 +19,19 @@ git ls-files '*.sh' .ci/run | xargs shellcheck
 "$python" -m mypy
 "${python%python}vermin" --quiet --no-tips --violations --eval-annotations --target=3.9- pgcast_hooks
 
-for kind in unit integration e2e; do
-    step "$kind"
-    "$python" -m pytest -q -p no:cacheprovider "tests/$kind"
-done
+tests() { "$python" -m pytest -q -p no:cacheprovider "tests/$1"; }
+
+# The unit tests search, on one core; the integration tests mostly wait.
+step "unit and integration"
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+tests unit >"$said" 2>&1 &
+unit=$!
+failed=
+tests integration || failed=yes
+wait "$unit" || failed=yes
+cat "$said"
+if [ -n "$failed" ]; then exit 1; fi
+
+step e2e
+tests e2e

@@ -310,7 +310,7 @@ def test_a_reason_in_no_encoding(exabgp: Exabgp, pgcast: Pgcast) -> None:
     process = pgcast.start("cli", "check", env=env)
     out, err = process.communicate(timeout=60)
     assert err == ""
-    assert "by root: caf\\udce9" in out
+    assert "by root: caf?" in out
 
 
 @pytest.mark.any_version

@@ -169,7 +169,7 @@ def test_the_lock_is_held_by_another(reader: int, pgcast: Pgcast) -> None:
         assert os.read(reader, 65536) == b"withdraw route 192.0.2.10/32\n"
         code, said = pgcast.callback("on_start", "primary", "main")
         assert code == 75
-        assert "nothing was changed" in said
+        assert "no route was changed" in said
         assert _read(reader) == b""
 
 

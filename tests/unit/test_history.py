@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
@@ -27,20 +27,28 @@ from tests.integration.waiting import until
 
 PREFIX = ip_network("192.0.2.10/32")
 COUNT = 200
+ENDLESS = 2000  # for a writer that does not come so far
+LIMIT = 400_000  # bytes of a file; five of them have room for all that can be written
+LATEST = 0.01  # seconds of work, until it is killed or stopped: some 200 events
 ROOT = Path(__file__).parents[2]
 WRITER = """
+import os
+import signal
 import sys
 from ipaddress import ip_network
 from pgcast_hooks.history import History
 from pgcast_hooks.model import Event
 
-directory, name, count, limit = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-history = History(directory, limit)
-for number in range(count):
+directory, name, count, limit, fate, after = sys.argv[1:]
+history = History(directory, int(limit))
+signal.signal(signal.SIGPROF, lambda *_: os.kill(os.getpid(), int(fate)))
+for number in range(int(count)):
     done = f"{name} {number}"
     prefix = ip_network("192.0.2.10/32")
     history.append([Event("callback", done, "main", prefix, None, None, None, "changed", None, 1.0)])
     print(history.trouble or done, flush=True)
+    if number == 0:
+        signal.setitimer(signal.ITIMER_PROF, float(after))
 """
 
 
@@ -113,7 +121,7 @@ def test_a_line_is_json(value: Any) -> None:
 def test_an_ordinary_event_is_written_without_json(tmp_path: Path) -> None:
     """It would be a tenth of a bare interpreter's start, in each callback."""
     code = WRITER + "assert 'json' not in sys.modules"
-    arguments = [str(tmp_path), "a", "1", "1000"]
+    arguments = [str(tmp_path), "a", "1", "1000", "0", "0"]
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=ROOT)
 
 
@@ -302,15 +310,23 @@ def test_what_stands_in_the_way_of_a_rotation_is_trouble_and_costs_no_event(
 
 
 class Writer:
-    """A process that appends, and tells what is acknowledged."""
+    """A process that appends, and tells what is acknowledged.
 
-    def __init__(self, directory: Path, said: Path) -> None:
+    After `after` seconds of its own work, counted from its first event, it sends itself the
+    signal `fate`: however busy the machine is, that is in the midst of its work.
+    """
+
+    def __init__(
+        self, directory: Path, said: Path, limit: int, fate: int = 0, after: float = 0
+    ) -> None:
         self.name = said.name
         self._said = said
-        code = [WRITER, str(directory), self.name, str(COUNT), "120000"]
+        count = ENDLESS if fate else COUNT
+        code = [WRITER, str(directory), self.name, str(count), str(limit)]
+        doom = [str(int(fate)), str(after)]
         with said.open("w") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", *code], stdout=out, cwd=ROOT
+                [sys.executable, "-c", *code, *doom], stdout=out, cwd=ROOT
             )
 
     def acknowledged(self) -> list[str]:
@@ -323,19 +339,29 @@ class Writer:
         return len(self.acknowledged()) >= count
 
 
+Start = Callable[..., Writer]
+
+
 @pytest.fixture
-def writers(tmp_path: Path) -> Iterator[list[Writer]]:
-    """Eight at once."""
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a writer, which is called "a", "b" ..."""
     (tmp_path / "state").mkdir()
-    found = [Writer(tmp_path / "state", tmp_path / name) for name in "abcdefgh"]
-    yield found
-    for writer in found:
-        writer.process.kill()
-        writer.process.wait()
+    names = iter("abcdefgh")
+    with contextlib.ExitStack() as started:
+
+        def writer(limit: int, fate: int = 0, after: float = 0) -> Writer:
+            said = tmp_path / next(names)
+            found = Writer(tmp_path / "state", said, limit, fate, after)
+            started.callback(found.process.wait)
+            started.callback(found.process.kill)
+            return found
+
+        yield writer
 
 
-def test_eight_writers_lose_nothing(tmp_path: Path, writers: list[Writer]) -> None:
+def test_eight_writers_lose_nothing(tmp_path: Path, start: Start) -> None:
     """1,600 events, rotated three times meanwhile, each there once and each writer's in order."""
+    writers = [start(120_000) for _ in range(8)]
     for writer in writers:
         assert writer.process.wait(120) == 0
     history = History(str(tmp_path / "state"))
@@ -351,33 +377,35 @@ def test_eight_writers_lose_nothing(tmp_path: Path, writers: list[Writer]) -> No
 
 @pytest.mark.parametrize("seed", range(3))
 def test_writers_that_are_killed_or_stopped_cost_no_other_event(
-    tmp_path: Path, writers: list[Writer], seed: int
+    tmp_path: Path, start: Start, seed: int
 ) -> None:
     """At any point: in the lock, in a rotation, in a write. What was acknowledged is there."""
     choice = random.Random(seed)
-    stopped, *killed = writers[:5]
-    for writer in writers[:5]:
-        until(writer.acknowledged, "its first event")
-        time.sleep(choice.uniform(0, 0.05))  # anywhere in its work
-        writer.process.send_signal(
-            signal.SIGSTOP if writer is stopped else signal.SIGKILL
-        )
-    for writer in writers[5:]:
+    moments = [choice.uniform(0.001, LATEST) for _ in range(5)]
+    stopped = start(LIMIT, signal.SIGSTOP, moments.pop())
+    killed = [start(LIMIT, signal.SIGKILL, moment) for moment in moments]
+    others = [start(LIMIT) for _ in range(3)]
+    for writer in killed:
+        assert writer.process.wait(120) == -signal.SIGKILL
+    became = os.waitid(
+        os.P_PID, stopped.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT
+    )
+    assert became and became.si_code == os.CLD_STOPPED
+    for writer in others:
         done = len(writer.acknowledged())
         until(partial(writer.has, min(done + 5, COUNT)), "events beside a stopped one")
     stopped.process.send_signal(signal.SIGCONT)
-    for writer in (stopped, *writers[5:]):
+    for writer in (stopped, *others):
         assert writer.process.wait(120) == 0
     history = History(str(tmp_path / "state"))
     found = triggers(history)
     assert len(found) == len(set(found))
     assert history.counts() == {("callback", "changed"): len(found)}
-    for writer in writers:
+    for writer in (stopped, *killed, *others):
         mine = [trigger for trigger in found if trigger.startswith(writer.name)]
         said = writer.acknowledged()
         assert mine[: len(said)] == said
         assert len(mine) <= len(said) + 1  # killed before it could tell
-    assert min(len(writer.acknowledged()) for writer in killed) < COUNT
 
 
 def test_a_lock_that_is_never_freed_delays_for_a_moment_only(tmp_path: Path) -> None:

@@ -31,13 +31,13 @@ neighbor is up.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from typing import Callable, NamedTuple, Protocol
 
-from pgcast_hooks.errors import NoAnswer, UnexpectedAnswer
-from pgcast_hooks.model import Announcement, Neighbor, Prefix, RibEntry
+from pgcast_hooks.errors import NoAnswer
+from pgcast_hooks.grammar import route
+from pgcast_hooks.model import Neighbor, RibEntry
 
 MARK = "show neighbor 0.0.0.0 summary"
 SHOW_ADJ_RIB_OUT = "show adj-rib out extensive"
@@ -52,11 +52,6 @@ TERMINATORS = ("done", "error")
 
 _MARK_ANSWER = re.compile(r"Peer +AS +up/down +state")
 _VERSION_ANSWER = re.compile(r"exabgp \d\S*$")
-_ROUTE = re.compile(
-    r"neighbor (?P<neighbor>\S+) (?:.* )?local-ip (?P<local>\S+) .*? (?P<family>ipv[46] unicast) (?P<prefix>\S+)"
-    r"(?: path-information \S+)?(?P<attributes>(?: .*)?)$"
-)
-_ATTRIBUTE = re.compile(r"(?<= )(next-hop|med|local-preference) (\S+)")
 
 
 class Channel(Protocol):
@@ -93,52 +88,6 @@ class Answer(NamedTuple):
     refused: int
     version: str | None = None
     neighbors: tuple[Neighbor, ...] = ()
-
-
-def announce(route: Announcement) -> str:
-    """The command that announces a route to every neighbor."""
-    command = f"announce route {route.prefix} next-hop {route.next_hop or 'self'}"
-    if route.med is not None:
-        command += f" med {route.med}"
-    if route.local_preference is not None:
-        command += f" local-preference {route.local_preference}"
-    return command
-
-
-def withdraw(prefix: Prefix) -> str:
-    """The command that withdraws a prefix from every neighbor."""
-    return f"withdraw route {prefix}"
-
-
-def route(line: str) -> RibEntry | None:
-    """A unicast route out of a line of `show adj-rib out extensive`; None for other
-    lines and families.
-
-    Raises UnexpectedAnswer for a unicast route that it cannot read.
-    """
-    match = _ROUTE.match(line)
-    if match is None:
-        if line.startswith("neighbor ") and (
-            " ipv4 unicast " in line or " ipv6 unicast " in line
-        ):
-            raise UnexpectedAnswer(line)
-        return None
-    attributes = dict(_ATTRIBUTE.findall(match["attributes"]))
-    try:
-        return RibEntry(
-            neighbor=match["neighbor"],
-            local=match["local"],
-            prefix=ipaddress.ip_network(match["prefix"]),
-            next_hop=attributes["next-hop"],
-            med=int(attributes["med"]) if "med" in attributes else None,
-            local_preference=(
-                int(attributes["local-preference"])
-                if "local-preference" in attributes
-                else None
-            ),
-        )
-    except (KeyError, ValueError) as error:
-        raise UnexpectedAnswer(line) from error
 
 
 class Speaker:

@@ -70,7 +70,7 @@ def _get_plain(url: str, endpoint: PatroniEndpoint, timeout: float) -> RestAnswe
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=timeout)
     try:
-        connection.request("GET", parts.path)
+        connection.request("GET", url[url.index(parts.netloc) + len(parts.netloc) :])
         response = connection.getresponse()
         body = response.read(MAX_BODY + 1)
         return _rest_answer(response.status, body, response.getheader("Date"))

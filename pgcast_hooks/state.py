@@ -7,7 +7,7 @@ reading before it is written, so it can be changed without a lock.
 `unread-marks` holds how many marks were written to ExaBGP's pipe whose answers nobody
 is known to have read; it is written under the pipe's lock only.
 
-`known-ROLE-SCOPE` holds when Patroni's answer was last known, in seconds since the boot
+`known-PATH-SCOPE` holds when Patroni's answer was last known, in seconds since the boot
 that it names: a clock that is set back changes nothing, and a record of another boot says
 nothing, as no route has outlived it.
 
@@ -28,7 +28,7 @@ from collections.abc import Sequence
 
 from pgcast_hooks import record
 from pgcast_hooks.errors import AlreadyRunning
-from pgcast_hooks.model import LastPass, Role
+from pgcast_hooks.model import LastPass
 
 GENERATION = "generation"
 UNREAD_MARKS = "unread-marks"
@@ -39,6 +39,7 @@ PASS_RECORD = 16384
 TROUBLE = 300  # letters of each line of trouble in it
 GLANCE = 0.2  # seconds; far longer than the lock is held by who only looks at it
 RETRY = 0.01
+LONGEST_NAME = 255  # bytes of a file's name
 MANY_MARKS = 64  # a count beyond this is damage, not history
 UNKNOWN_MARKS = (
     2  # what one killed exchange leaves behind, taken where the file cannot be read
@@ -80,14 +81,14 @@ class State:
         lengthen every exchange."""
         self._write(UNREAD_MARKS, f"{min(count, MANY_MARKS):<16}")
 
-    def note_known(self, scope: str, role: Role) -> None:
-        """Record that Patroni gave an answer that is known, just now."""
+    def note_known(self, scope: str, asked: str) -> None:
+        """Record that Patroni gave an answer that is known, just now; `asked` is the path."""
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
-        self._write(_known(scope, role), f"{record.boot()} {now:<16.2f}")
+        self._write(_known(scope, asked), f"{record.boot()} {now:<16.2f}")
 
-    def since_known(self, scope: str, role: Role) -> float | None:
+    def since_known(self, scope: str, asked: str) -> float | None:
         """Seconds since Patroni's last known answer; None where there is none."""
-        said = (self._read(_known(scope, role)) or "").split()
+        said = (self._read(_known(scope, asked)) or "").split()
         try:
             boot, then = said[0], float(said[1])
         except (IndexError, ValueError):
@@ -228,7 +229,13 @@ def _fitting(lines: Sequence[str], room: int) -> list[str]:
     return fitting
 
 
-def _known(scope: str, role: Role) -> str:
+def _known(scope: str, asked: str) -> str:
     from urllib.parse import quote  # a withdrawal records no answer
 
-    return f"known-{role.value}-{quote(scope, safe='')}"
+    name = f"known-{quote(asked, safe='')}-{quote(scope, safe='')}"
+    if len(name) <= LONGEST_NAME:
+        return name
+    import hashlib
+
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"known-{digest}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from pgcast_hooks import patroni
+from pgcast_hooks import patroni, policy
 from pgcast_hooks.check.finding import Finding, critical, ok, unknown, warning
 from pgcast_hooks.errors import PatroniUnreachable
 from pgcast_hooks.model import (
@@ -20,7 +20,7 @@ from pgcast_hooks.model import (
     PatroniEndpoint,
     ReconcileSettings,
     RestAnswer,
-    Role,
+    Question,
 )
 
 DEFAULT_TTL = 30.0  # seconds, Patroni's own
@@ -42,15 +42,15 @@ class Look(NamedTuple):
     """All that was asked of one cluster's Patroni, and the other members' clocks."""
 
     cluster: Cluster
-    roles: Mapping[Role, Asked]
+    answers: Mapping[Question, Asked]
     cluster_view: Asked
     settings: Asked
     others: Mapping[str, Asked]
 
     @property
     def member(self) -> Asked:
-        """An answer that describes this member; each role's has the same body."""
-        return next(iter(self.roles.values()))
+        """An answer that describes this member; each has the same body."""
+        return next(iter(self.answers.values()))
 
     @property
     def body(self) -> Mapping[str, Any]:
@@ -88,17 +88,17 @@ def look(cluster: Cluster, wall: Callable[[], float], limit: float) -> Look:
 
     `wall` reads the wall clock.
     """
-    roles = {route.role for route in cluster.routes}
+    questions = {q for route in cluster.routes for q in route.questions}
     with ThreadPoolExecutor(max_workers=16) as pool:
 
         def ask(path: str, endpoint: PatroniEndpoint = cluster.patroni) -> Any:
             return pool.submit(_ask, endpoint, path, wall, limit)
 
-        asked = {role: ask(role.value) for role in roles}
+        asked = {question: ask(policy.path(question)) for question in questions}
         view, settings = ask("cluster"), ask("config")
         found = Look(
             cluster,
-            {role: one.result() for role, one in asked.items()},
+            {question: one.result() for question, one in asked.items()},
             view.result(),
             settings.result(),
             {},

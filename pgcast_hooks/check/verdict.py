@@ -37,6 +37,7 @@ from pgcast_hooks.model import (
     Eligibility,
     Observation,
     Prefix,
+    Question,
     RibEntry,
 )
 from pgcast_hooks.neighbors import ESTABLISHED
@@ -196,12 +197,18 @@ def _routes(config: Config, facts: Facts) -> list[Finding]:
             if facts.exabgp is None or look is None or vip is None or not vip.here:
                 continue
             have = entries(facts.exabgp, route.prefix)
-            answer = look.roles[route.role].answer
-            seen = Observation(Eligibility.UNKNOWN, "Patroni does not answer")
-            if answer is not None:
-                seen = policy.judge(answer, cluster.scope, route.role)
+            answers = {q: _judged(look, q) for q in route.questions}
+            seen = policy.earned(route, answers)
             found += standing.judge_route(route, seen, override, have)
     return found
+
+
+def _judged(look: member.Look, question: Question) -> Observation:
+    answer = look.answers[question].answer
+    if answer is None:
+        why = "Patroni does not answer"
+        return Observation(Eligibility.UNKNOWN, why, question=question)
+    return policy.judge(answer, look.cluster.scope, question)
 
 
 def entries(answer: Answer, prefix: Prefix) -> list[RibEntry]:

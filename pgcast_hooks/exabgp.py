@@ -102,9 +102,11 @@ class Speaker:
         self._check = check
         self._version: str | None = None
 
-    def exchange(self, commands: Iterable[str] = (), ask_all: bool = False) -> Answer:
+    def exchange(
+        self, commands: Iterable[str] = (), ask_all: bool = False, read: bool = True
+    ) -> Answer:
         """Send commands and read Adj-RIB-Out back behind them; with `ask_all` also the
-        neighbors and the version.
+        neighbors and the version. Without `read` only wait until they are carried out.
 
         Each command is one that is answered with `done` or `error` only, and is
         idempotent: after answers that nobody read it is sent twice, first at once, so
@@ -114,7 +116,7 @@ class Speaker:
         commands = list(commands)
         if self._channel.unread_marks():
             self._settle(commands)
-        shown = [SHOW_NEIGHBORS, SHOW_ADJ_RIB_OUT] if ask_all else [SHOW_ADJ_RIB_OUT]
+        shown = [SHOW_NEIGHBORS] * ask_all + [SHOW_ADJ_RIB_OUT] * read
         asked = [*[MARK] * OPENING, *commands, *shown, MARK]
         # The version is answered at once, before whatever was written with it.
         asked = [SHOW_VERSION, *asked] if ask_all else asked

@@ -28,10 +28,10 @@ protocol bgp exabgp {
 class Bird:
     """A router in this process's network namespace."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, config: str = CONFIG) -> None:
         self._config = directory / "bird.conf"
         self._socket = directory / "bird.ctl"
-        self._config.write_text(CONFIG)
+        self._config.write_text(config)
 
     def __enter__(self) -> Bird:
         self._process = subprocess.Popen(
@@ -60,6 +60,17 @@ class Bird:
         """Take it again, and wait for it."""
         self._command("enable exabgp")
         self.wait_established()
+
+    def count(self) -> int:
+        """How many routes the table has: quicker than to read them."""
+        return sum(
+            map(
+                int,
+                re.findall(
+                    r"^(\d+) of \d+ routes", self._ask("show route count"), re.M
+                ),
+            )
+        )
 
     def table(self) -> dict[str, tuple[int | None, int | None]]:
         """Prefix to (MED, local-preference) of each route that ExaBGP's UPDATEs have put there."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
 
-from pgcast_hooks import apply, bystander
+from pgcast_hooks import apply, bystander, endpoint
 from pgcast_hooks.check import (
     access,
     callbacks,
@@ -77,14 +77,13 @@ def gather(
     hands = bystander.host(config)
     read = [os.path.abspath(path)]
     for cluster in config.clusters.values():
-        endpoint = cluster.patroni
-        files = (endpoint.cafile, endpoint.certfile, endpoint.keyfile)
-        read += [file for file in files if file]
+        read += endpoint.files(cluster.patroni).values()
+    secret = endpoint.secret(config.clusters.values(), read[0])
     pipe = hands.pipe.path[: -len(".in")]
     tried, blind = _try(
         [account, *([reconciler.account] if reconciler else [])],
         lambda: access.try_all(
-            read, pipe, None if silent else config.state_dir, programs
+            read, pipe, None if silent else config.state_dir, programs, secret
         ),
         deadline,
     )

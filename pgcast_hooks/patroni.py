@@ -1,8 +1,9 @@
 """Patroni's REST API: one GET, bounded in time whatever the other side does. Decides nothing.
 
-HTTPS is left to `pgcast_hooks.tls`, which is to say to `requests`. Plain HTTP, which is what Patroni speaks on the loopback unless
-told otherwise, goes through the standard library: importing `requests` takes 120 ms of the
-time between a promotion and the announcement, `http.client` 30 ms.
+HTTPS is left to `pgcast_hooks.tls`, which is to say to `requests`. Plain HTTP, which is what
+Patroni speaks on the loopback unless told otherwise, goes through the standard library:
+importing `requests` takes 120 ms of the time between a promotion and the announcement,
+`http.client` 30 ms.
 """
 
 from __future__ import annotations

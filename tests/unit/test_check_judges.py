@@ -6,8 +6,8 @@ import errno
 import ipaddress
 import math
 import os
-import stat
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,12 @@ def test_sessions(
     [
         ([UP], [ROUTE], []),
         ([DOWN], [ROUTE6], []),
+        (
+            [UP._replace(local="2001:db8:1::11")],
+            [ROUTE],
+            [("CRITICAL", "exabgp.next_hop")],
+        ),
+        ([UP, UP._replace(local="2001:db8:1::11")], [ROUTE], []),
         ([UP], [ROUTE6], [("CRITICAL", "exabgp.family")]),
         (
             [UP._replace(families=("ipv6 unicast",))],

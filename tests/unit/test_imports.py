@@ -56,7 +56,7 @@ ALLOWED = {
     },
     "check": {
         *{"apply", "bystander", "config", "document", "endpoint", "errors", "exabgp"},
-        *{"model", "neighbors", "patroni", "policy", "state", "vip"},
+        *{"model", "neighbors", "patroni", "policy", "vip"},
     },
     "status": {
         *{"apply", "bystander", "errors", "exabgp", "model", "neighbors", "observe"},

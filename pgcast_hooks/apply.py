@@ -61,15 +61,16 @@ def host(config: Config, cause: str = "", trigger: str = "") -> Host:
 
     `cause` and `trigger`, as in `model.Event`, are for whoever acts.
     """
-    state = State(config.state_dir)
     settings = config.exabgp
+    base = locate(settings.pipe)
+    state = State(config.state_dir, base)
     scopes = {
         route.prefix: cluster.scope
         for cluster in config.clusters.values()
         for route in cluster.routes
     }
     return Host(
-        Pipe(locate(settings.pipe), state, settings.timeout, settings.lock_timeout),
+        Pipe(base, state, settings.timeout, settings.lock_timeout),
         state,
         Overrides(config.state_dir),
         Account(History(config.state_dir), cause, trigger, scopes),

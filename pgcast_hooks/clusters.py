@@ -4,16 +4,15 @@ mistake noted with its key's path. Pure, as `pgcast_hooks.config` is, which call
 from __future__ import annotations
 
 import ipaddress
-import re
 from typing import Any
 
 from pgcast_hooks.document import Reader
+from pgcast_hooks.endpoint import endpoint
 from pgcast_hooks.model import (
     Address,
     Cluster,
     Fence,
     FenceAttribute,
-    PatroniEndpoint,
     Prefix,
     Role,
     Route,
@@ -28,10 +27,6 @@ MAX_BASE = (
     2**32 - 1
 )  # MED and LOCAL_PREF are four octets, RFC 4271 sections 4.3 and 5.1
 MIN_MED_BASE = 1000
-MAX_PORT = 65535
-URL = re.compile(
-    r"https?://(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:(?P<port>\d{1,5}))?(/[^\s?#]*)?"
-)
 
 
 def clusters(reader: Reader, value: Any) -> dict[str, Cluster]:
@@ -53,7 +48,7 @@ def clusters(reader: Reader, value: Any) -> dict[str, Cluster]:
                 "the scope is empty or has characters that do not print",
             )
         section = reader.mapping(body, where, ("patroni", "routes"))
-        endpoint = _endpoint(reader, section.get("patroni"), f"{where}.patroni")
+        asked = endpoint(reader, section.get("patroni"), f"{where}.patroni")
         listed = section.get("routes")
         if not isinstance(listed, list) or not listed:
             reader.wrong(f"{where}.routes", "must be a list of at least one route")
@@ -63,32 +58,9 @@ def clusters(reader: Reader, value: Any) -> dict[str, Cluster]:
             for index, entry in enumerate(listed)
         )
         found[str(scope)] = Cluster(
-            str(scope), endpoint, tuple(route for route in routes if route)
+            str(scope), asked, tuple(route for route in routes if route)
         )
     return found
-
-
-def _endpoint(reader: Reader, value: Any, where: str) -> PatroniEndpoint:
-    section = {"url": value} if isinstance(value, str) else value
-    section = reader.mapping(
-        section, where, ("url", "timeout", "cafile", "certfile", "keyfile")
-    )
-    url = section.get("url")
-    match = URL.fullmatch(url) if isinstance(url, str) and url.isprintable() else None
-    if match is None or int(match["port"] or 0) > MAX_PORT:
-        reader.wrong(
-            f"{where}.url",
-            f"{url!r} is not an http:// or https:// address such as http://127.0.0.1:8008",
-        )
-    if section.get("keyfile") is not None and section.get("certfile") is None:
-        reader.wrong(f"{where}.keyfile", "needs 'certfile' beside it")
-    return PatroniEndpoint(
-        url=str(url).rstrip("/"),
-        timeout=reader.seconds(section, "timeout", where, 1.0),
-        cafile=reader.path(section, "cafile", where, None),
-        certfile=reader.path(section, "certfile", where, None),
-        keyfile=reader.path(section, "keyfile", where, None),
-    )
 
 
 def _route(

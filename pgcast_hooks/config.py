@@ -17,7 +17,7 @@ Nothing of it reaches a pipe or a network. The file, with every key and its defa
     state_dir: /var/lib/pgcast
     clusters:
       main:                      # the Patroni scope
-        patroni: http://127.0.0.1:8008   # or a mapping: url, timeout (1.0), cafile, certfile, keyfile
+        patroni: http://127.0.0.1:8008   # or a mapping: url, timeout (1.0), and those of `endpoint`
         routes:
           - prefix: 192.0.2.10/32
             role: primary
@@ -32,6 +32,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pgcast_hooks import endpoint
 from pgcast_hooks.clusters import clusters
 from pgcast_hooks.document import Reader, read
 from pgcast_hooks.errors import ConfigError
@@ -128,9 +129,8 @@ def missing_files(config: Config) -> list[str]:
     """
     found = []
     for scope, cluster in config.clusters.items():
-        for key in ("cafile", "certfile", "keyfile"):
-            path = getattr(cluster.patroni, key)
-            if path and not os.access(path, os.R_OK):
+        for key, path in endpoint.files(cluster.patroni).items():
+            if not os.access(path, os.R_OK):
                 where = f"clusters.{scope}.patroni.{key}"
                 found.append(f"{where}: {path} cannot be read by this user")
     return found
@@ -138,7 +138,7 @@ def missing_files(config: Config) -> list[str]:
 
 def effective(config: Config) -> dict[str, Any]:
     """The configuration as a document that `parse` takes back, every default written
-    out."""
+    out; passwords and the values of headers are not in it."""
     return {
         "exabgp": _without_none(config.exabgp._asdict()),
         "callback": config.callback._asdict(),
@@ -149,7 +149,7 @@ def effective(config: Config) -> dict[str, Any]:
         "state_dir": config.state_dir,
         "clusters": {
             scope: {
-                "patroni": _without_none(cluster.patroni._asdict()),
+                "patroni": endpoint.effective(cluster.patroni),
                 "routes": [
                     {
                         "prefix": str(route.prefix),

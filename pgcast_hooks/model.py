@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Optional, Union
 
 Address = Union[IPv4Address, IPv6Address]
 Prefix = Union[IPv4Network, IPv6Network]
+REDACTED = "***"
 
 
 class Role(enum.Enum):
@@ -237,6 +238,14 @@ class LastPass(NamedTuple):
     interval: float | None  # in seconds; None: it was one pass, not a loop
 
 
+class Secret(str):
+    """A text that shows itself to nobody who does not ask for it: not in a `repr`, and YAML
+    refuses to write it."""
+
+    def __repr__(self) -> str:
+        return repr(REDACTED)
+
+
 class PatroniEndpoint(NamedTuple):
     """Where Patroni's REST API is, and how to speak to it. `timeout` is in seconds, for
     one request in all."""
@@ -246,6 +255,13 @@ class PatroniEndpoint(NamedTuple):
     cafile: str | None = None
     certfile: str | None = None
     keyfile: str | None = None
+    verify: bool = True  # False: whoever answers over TLS is taken for Patroni
+    server_name: str | None = None  # in the certificate; None: the URL's host
+    username: str | None = None
+    password: Secret | None = None
+    password_file: str | None = None
+    headers: tuple[tuple[str, Secret], ...] = ()
+    unix_socket: str | None = None  # where to connect, instead of the URL's host
 
 
 class Cluster(NamedTuple):

@@ -343,6 +343,8 @@ def _wrong_attributes(wanted: Announcement, entry: RibEntry) -> list[str]:
         next_hop = standing
     elif entry.prefix.version == 6 and ":" not in next_hop:
         next_hop = "an IPv6 address: set next_hop, the session is an IPv4 one"
+    elif entry.prefix.version == 4 and ":" in next_hop:  # ExaBGP takes the router-id
+        next_hop = "an address of your choice: set next_hop, the session is an IPv6 one"
     pairs: tuple[tuple[str, Any, Any], ...] = (
         ("MED", entry.med, wanted.med),
         ("local-preference", entry.local_preference, wanted.local_preference),

@@ -107,10 +107,18 @@ def look(cluster: Cluster, wall: Callable[[], float], limit: float) -> Look:
         for member in _members(found.cluster_view)[:8]:
             url = str(member.get("api_url") or "").rpartition("/")[0]
             if url and member.get("name") != found.about.get("name"):
-                endpoint = cluster.patroni._replace(url=url)
+                endpoint = _elsewhere(cluster.patroni, url)
                 others[str(member.get("name"))] = ask("patroni", endpoint)
         told = {name: one.result() for name, one in others.items()}
     return found._replace(others=told)
+
+
+def _elsewhere(endpoint: PatroniEndpoint, url: str) -> PatroniEndpoint:
+    """How to ask another member what anybody may ask: no password of this one's is sent
+    there, nor its name or socket used."""
+    kept = endpoint._asdict()
+    allowed = ("timeout", "cafile", "certfile", "keyfile", "verify")
+    return PatroniEndpoint(url=url, **{key: kept[key] for key in allowed})
 
 
 def _ask(
@@ -144,7 +152,8 @@ def judge(cluster: Cluster, look: Look) -> list[Finding]:
     if answer is None:
         reason = look.member.reason
         if cluster.patroni.url.startswith("https:") and _about_tls(reason):
-            advice = f"mend the certificates, or clusters.{scope}.patroni.cafile, certfile, keyfile"
+            keys = "cafile, server_name, certfile, keyfile"
+            advice = f"mend the certificates, or clusters.{scope}.patroni.{keys}"
             return [critical("patroni.tls", scope, reason, advice)]
         advice = f"systemctl status patroni; is clusters.{scope}.patroni right?"
         return [critical("patroni.reachable", scope, reason, advice)]
@@ -162,6 +171,15 @@ def judge(cluster: Cluster, look: Look) -> list[Finding]:
         return [critical("patroni.scope", scope, text, advice)]
     found = [ok("patroni.reachable", scope, f"answers at {cluster.patroni.url}")]
     return found + [_judge_state(scope, state), _judge_version(scope, look.about)]
+
+
+def judge_verified(cluster: Cluster) -> list[Finding]:
+    """Whether it is asked who answers over TLS."""
+    if cluster.patroni.verify or not cluster.patroni.url.startswith("https:"):
+        return []
+    text = "verify is false: whoever answers is taken for Patroni"
+    advice = f"name the CA as clusters.{cluster.scope}.patroni.cafile instead"
+    return [warning("patroni.tls", cluster.scope, text, advice)]
 
 
 def _about_tls(reason: str) -> bool:

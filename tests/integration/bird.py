@@ -12,15 +12,25 @@ from tests.integration.waiting import until
 CONFIG = """
 router id 10.9.0.2;
 protocol device {}
-protocol bgp exabgp {
-    local 10.9.0.2 as 65000;
-    neighbor 10.9.0.1 as 65001;
+template bgp session {
     multihop;
     passive;
     hold time 9;
     error wait time 1, 1;
     ipv4 { import all; export none; };
     ipv6 { import all; export none; };
+}
+protocol bgp exabgp from session {
+    local 10.9.0.2 as 65000;
+    neighbor 10.9.0.1 as 65001;
+}
+protocol bgp second from session {
+    local 10.9.0.2 as 65000;
+    neighbor 10.9.0.3 as 65001;
+}
+protocol bgp six from session {
+    local 2001:db8:9::2 as 65000;
+    neighbor 2001:db8:9::1 as 65001;
 }
 """
 
@@ -45,11 +55,12 @@ class Bird:
         self._process.terminate()
         self._process.wait(10)
 
-    def wait_established(self) -> None:
-        """Wait for the session with ExaBGP."""
+    def wait_established(self, session: str = "exabgp") -> None:
+        """Wait for a session with ExaBGP; there is one over IPv6, `six`, and one for a
+        `second`."""
         until(
-            lambda: "Established" in self._ask("show protocols exabgp"),
-            "the BGP session",
+            lambda: "Established" in self._ask(f"show protocols {session}"),
+            f"the BGP session {session}",
         )
 
     def disable(self) -> None:
@@ -86,6 +97,14 @@ class Bird:
                     int(preference[1]) if preference else None,
                 )
         return routes
+
+    def next_hops(self) -> dict[str, str]:
+        """Prefix to the next-hop of its route."""
+        found = {}
+        for prefix in self.table():
+            text = self._ask(f"show route {prefix} all")
+            found[prefix] = re.findall(r"BGP\.next_hop: (\S+)", text)[0]
+        return found
 
     def wait_table(self, expected: Mapping[str, int | None]) -> None:
         """Wait until the table is exactly this: prefix to MED."""

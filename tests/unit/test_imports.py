@@ -27,13 +27,15 @@ ALLOWED = {
     "state": {"errors", "model", "record"},
     "override": {"errors", "model", "record"},
     "document": set(),
-    "clusters": {"document", "model"},
-    "config": {"clusters", "document", "errors", "model"},
+    "endpoint": {"document", "model"},
+    "clusters": {"document", "endpoint", "model"},
+    "config": {"clusters", "document", "endpoint", "errors", "model"},
     "policy": {"errors", "model"},
     "neighbors": {"model"},
     "exabgp": {"errors", "model", "neighbors"},
     "pipe": {"errors"},
-    "patroni": {"errors", "model"},
+    "tls": {"model"},
+    "patroni": {"errors", "model", "tls"},
     "observe": {"errors", "model", "patroni", "policy", "state", "vip"},
     "witness": {"exabgp", "model"},
     "apply": {
@@ -53,8 +55,8 @@ ALLOWED = {
         *{"apply", "errors", "exabgp", "metrics", "model", "textfile", "witness"},
     },
     "check": {
-        *{"apply", "bystander", "config", "document", "errors", "exabgp", "model"},
-        *{"neighbors", "patroni", "policy", "state", "vip"},
+        *{"apply", "bystander", "config", "document", "endpoint", "errors", "exabgp"},
+        *{"model", "neighbors", "patroni", "policy", "vip"},
     },
     "status": {
         *{"apply", "bystander", "errors", "exabgp", "model", "neighbors", "observe"},
@@ -69,9 +71,10 @@ ALLOWED = {
 # Who may import a library: modules, or a package for all of its own.
 FOREIGN = {
     "click": {"cli"},
-    "requests": {"patroni"},
+    "requests": {"tls"},
+    "urllib3": {"tls"},
     "yaml": {"document", "cli.settings"},
-    "socket": {"vip", "check.clock", "check.network"},
+    "socket": {"patroni", "vip", "check.clock", "check.network"},
     "prometheus_client": {"metrics"},
 }
 

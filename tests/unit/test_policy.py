@@ -267,6 +267,17 @@ def test_an_ipv6_route_with_an_ipv4_next_hop_is_not_announced_as_wanted() -> Non
     assert "next-hop 10.0.0.11, must be an IPv6 address: set next_hop" in wrong
 
 
+@pytest.mark.parametrize("next_hop", ["self", "10.9.0.1"])
+def test_an_ipv4_route_with_an_ipv6_next_hop_is_not_announced_as_wanted(
+    next_hop: str,
+) -> None:
+    """On an IPv6 session 4.2.21 sends nothing, and later ones name the router-id."""
+    local = "2001:db8:9::1"
+    have = [STANDING._replace(local=local, next_hop=next_hop)]
+    ((wrong,),) = policy.differences({PREFIX: WANTED}, have).values()
+    assert "must be an address of your choice: set next_hop" in wrong
+
+
 @pytest.mark.parametrize(
     ("wanted", "have", "expected"),
     [

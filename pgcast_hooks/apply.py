@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from pgcast_hooks import exabgp, policy
+from pgcast_hooks import compare, exabgp, grammar
 from pgcast_hooks.account import Account
 from pgcast_hooks.errors import (
     NoAnswer,
@@ -42,6 +42,7 @@ class Host(NamedTuple):
     state: State
     overrides: Overrides
     account: Account
+    paths: Mapping[Prefix, str]  # the path identifiers of routes that have one
 
     def troubles(self) -> list[str]:
         """What could not be read or written since this was asked last, though nothing
@@ -69,11 +70,18 @@ def host(config: Config, cause: str = "", trigger: str = "") -> Host:
         for cluster in config.clusters.values()
         for route in cluster.routes
     }
+    paths = {
+        route.prefix: route.path_information
+        for cluster in config.clusters.values()
+        for route in cluster.routes
+        if route.path_information is not None
+    }
     return Host(
         Pipe(base, state, settings.timeout, settings.lock_timeout),
         state,
         Overrides(config.state_dir),
         Account(History(config.state_dir), cause, trigger, scopes),
+        paths,
     )
 
 
@@ -110,7 +118,7 @@ def align(
         with _speaker(hands, _withdrawals(want), seen) as speaker:
             answer = speaker.exchange(ask_all=witness.curious)
         witness.answered(answer)
-        wrong.update(policy.differences(want, answer.adj_rib_out))
+        wrong.update(compare.differences(want, answer.adj_rib_out))
         if wrong and not dry_run:
             part.update((prefix, want[prefix]) for prefix in wrong)
             _send(hands, part, seen, done, witness)
@@ -139,9 +147,12 @@ def _accounted(
         failure, told = error, {prefix: want[prefix] for prefix in done}
     except PgcastError as error:
         failure = error
-    commands = {prefix: command(prefix, must) for prefix, must in told.items()}
+    written = {
+        prefix: "; ".join(commands(hands, prefix, must))
+        for prefix, must in told.items()
+    }
     concerned = _concerned(failure, told, done) if failure else []
-    hands.account.acted(commands, reasons, have, dict.fromkeys(concerned, str(failure)))
+    hands.account.acted(written, reasons, have, dict.fromkeys(concerned, str(failure)))
     if failure:
         raise failure
 
@@ -162,11 +173,13 @@ def read(hands: Host) -> exabgp.Answer:
         return speaker.exchange(ask_all=True)
 
 
-def command(prefix: Prefix, announcement: Announcement | None) -> str:
+def commands(
+    hands: Host, prefix: Prefix, announcement: Announcement | None
+) -> list[str]:
     """What is written to ExaBGP for one prefix."""
     if announcement is None:
-        return exabgp.withdraw(prefix)
-    return exabgp.announce(announcement)
+        return [grammar.withdraw(prefix, hands.paths.get(prefix))]
+    return grammar.announce(announcement)
 
 
 def _send(
@@ -186,11 +199,14 @@ def _send(
     refused = 0
     while True:
         batch, rest = left[:BATCH], left[BATCH:]
-        commands = [command(prefix, want[prefix]) for prefix in batch]
+        lines = [c for prefix in batch for c in commands(hands, prefix, want[prefix])]
         later = withdrawals[len(done) + len(batch) :]
         try:
             with _speaker(hands, withdrawals[len(done) :], seen) as speaker:
-                answer = speaker.exchange(commands, read=not rest)
+                answer = speaker.exchange(lines, read=not rest)
+                extra = compare.excess(want, answer.adj_rib_out)
+                if extra:  # no announcement replaces it, nor a plain withdrawal
+                    answer = speaker.exchange(map(grammar.withdraw_entry, extra))
         except NoAnswer:
             _check(hands, seen)
             _shout(hands, later, math.inf)  # it has waited long enough
@@ -201,7 +217,7 @@ def _send(
         done += batch
         left = rest
     witness.answered(answer)
-    wrong = policy.differences(want, answer.adj_rib_out)
+    wrong = compare.differences(want, answer.adj_rib_out)
     if wrong:
         lines = [line for lines in wrong.values() for line in lines]
         raise Rejected(lines) if refused else NotApplied(lines)
@@ -215,7 +231,8 @@ def _withdrawals(want: Want) -> list[Prefix]:
 def _shout(hands: Host, withdrawals: Sequence[Prefix], waited: float) -> None:
     """Write withdrawals without the lock, after `waited` seconds for it."""
     for prefix in withdrawals:
-        hands.pipe.shout(exabgp.withdraw(prefix), waited)
+        for line in commands(hands, prefix, None):
+            hands.pipe.shout(line, waited)
 
 
 @contextlib.contextmanager

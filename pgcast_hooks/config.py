@@ -20,10 +20,7 @@ Nothing of it reaches a pipe or a network. The file, with every key and its defa
         patroni: http://127.0.0.1:8008   # or a mapping: url, timeout (1.0), and those of `endpoint`
         routes:
           - prefix: 192.0.2.10/32
-            role: primary
-            vip: 192.0.2.10      # default: the prefix's only address
-            next_hop: self       # or an address
-            fence: med           # or local-preference, none, or a mapping: attribute, base
+            role: primary        # and more: see `pgcast_hooks.routes`
 """
 
 from __future__ import annotations
@@ -32,7 +29,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pgcast_hooks import endpoint
+from pgcast_hooks import endpoint, routes
 from pgcast_hooks.clusters import clusters
 from pgcast_hooks.document import Reader, read
 from pgcast_hooks.errors import ConfigError
@@ -150,19 +147,7 @@ def effective(config: Config) -> dict[str, Any]:
         "clusters": {
             scope: {
                 "patroni": endpoint.effective(cluster.patroni),
-                "routes": [
-                    {
-                        "prefix": str(route.prefix),
-                        "role": route.role.value,
-                        "vip": str(route.vip),
-                        "next_hop": str(route.next_hop or "self"),
-                        "fence": {
-                            "attribute": route.fence.attribute.value,
-                            "base": route.fence.base,
-                        },
-                    }
-                    for route in cluster.routes
-                ],
+                "routes": [routes.effective(route) for route in cluster.routes],
             }
             for scope, cluster in config.clusters.items()
         },

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pgcast_hooks import policy
+from pgcast_hooks import compare, policy
 from pgcast_hooks.exabgp import Answer
 from pgcast_hooks.model import (
     Cluster,
@@ -184,7 +184,7 @@ def _differences(
     if must.must is Must.AS_IT_STANDS:
         return ()
     return tuple(
-        policy.differences({prefix: must.announcement}, standing).get(prefix, ())
+        compare.differences({prefix: must.announcement}, standing).get(prefix, ())
     )
 
 

@@ -49,6 +49,7 @@ from pgcast_hooks.model import (
     ReconcileSettings,
     RestAnswer,
     RibEntry,
+    Question,
     Role,
     Route,
 )
@@ -306,7 +307,7 @@ ABOUT = {"version": "4.1.5", "scope": "main", "name": "pg1"}
 def look(answer: RestAnswer | None, reason: str = "") -> member.Look:
     asked = member.Asked(answer, reason, 0.0)
     nothing = member.Asked(None, "", 0.0)
-    return member.Look(CLUSTER, {Role.PRIMARY: asked}, nothing, nothing, {})
+    return member.Look(CLUSTER, {Question(Role.PRIMARY): asked}, nothing, nothing, {})
 
 
 @pytest.mark.parametrize(

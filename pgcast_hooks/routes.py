@@ -309,7 +309,11 @@ def _list(
         try:
             found.append(parse(value))
         except ValueError:
-            reader.wrong(f"{where}.{key}[{index}]", f"{value!r} is not a {noun}")
+            quotes = "; put it in quotes" if isinstance(value, int) else ""
+            text = (
+                f"{value!r} is no {noun}{quotes}"  # YAML takes 1:10 for the number 70
+            )
+            reader.wrong(f"{where}.{key}[{index}]", text)
     return tuple(found)
 
 
@@ -347,8 +351,7 @@ def _extended(value: Any) -> str:
 
 
 def _numbers(value: Any, largest: Sequence[int]) -> str:
-    """Numbers with colons between them; YAML 1.1 reads some of those without quotes as one
-    number in base 60, which is refused."""
+    """Numbers with colons between them."""
     parts = value.split(":") if isinstance(value, str) else []
     if len(parts) != len(largest):
         raise ValueError

@@ -9,29 +9,30 @@ from pathlib import Path
 
 from tests.integration.waiting import until
 
-CONFIG = """
-router id 10.9.0.2;
-protocol device {}
-protocol bgp exabgp {
+SESSION = """
+protocol bgp {name} {{
     local 10.9.0.2 as 65000;
-    neighbor 10.9.0.1 as 65001;
+    neighbor {neighbor} as 65001;
     multihop;
     passive;
     hold time 9;
     error wait time 1, 1;
-    ipv4 { import all; export none; };
-    ipv6 { import all; export none; };
-}
+    ipv4 {{ import all; export none; }};
+    ipv6 {{ import all; export none; }};
+}}
 """
+CONFIG = "router id 10.9.0.2;\nprotocol device {}\n"
+CONFIG += SESSION.format(name="exabgp", neighbor="10.9.0.1")
+CONFIG += SESSION.format(name="second", neighbor="10.9.0.3")  # of few tests
 
 
 class Bird:
     """A router in this process's network namespace."""
 
-    def __init__(self, directory: Path, config: str = CONFIG) -> None:
+    def __init__(self, directory: Path) -> None:
         self._config = directory / "bird.conf"
         self._socket = directory / "bird.ctl"
-        self._config.write_text(config)
+        self._config.write_text(CONFIG)
 
     def __enter__(self) -> Bird:
         self._process = subprocess.Popen(
@@ -45,10 +46,10 @@ class Bird:
         self._process.terminate()
         self._process.wait(10)
 
-    def wait_established(self) -> None:
-        """Wait for the session with ExaBGP."""
+    def wait_established(self, session: str = "exabgp") -> None:
+        """Wait for a session with ExaBGP."""
         until(
-            lambda: "Established" in self._ask("show protocols exabgp"),
+            lambda: "Established" in self._ask(f"show protocols {session}"),
             "the BGP session",
         )
 
@@ -62,7 +63,7 @@ class Bird:
         self.wait_established()
 
     def count(self) -> int:
-        """How many routes the table has: quicker than to read them."""
+        """How many routes the table has, each as often as it is announced: quicker than to read them."""
         return sum(
             map(
                 int,

@@ -88,8 +88,8 @@ def test_who_earns_a_role(role: Role) -> None:
         for state in ("starting", "stopping", "restarting", "stopped", "crashed"):
             stopped = {**answer, "state": state}
             assert judged(role, 200, stopped).eligibility is NO
-    for answer in (None, {}, body("primary", patroni={"scope": "other"})):
-        assert judged(role, 200, answer).eligibility is UNKNOWN
+    for odd in (None, {}, body("primary", patroni={"scope": "other"})):
+        assert judged(role, 200, odd).eligibility is UNKNOWN
     for word in ("uninitialized", "demoted", "word of tomorrow"):
         assert judged(role, 200, body(word)).eligibility is NO
 

@@ -161,7 +161,8 @@ def test_attributes_arrive_and_are_read_back(
     assert set(found["community"].split()) == {"(65000,100)", "(65535,65282)"}
     assert found["large_community"] == "(65000, 1, 2) (4200000000, 3, 4)"
     ext = found["ext_community"]
-    assert "(rt, 65000, 100)" in ext and "(ro, 65000, 5)" in ext
+    assert "(rt, 65000, 100)" in ext
+    assert "(ro, 65000, 5)" in ext
     assert pgcast.run("reconcile") == (0, "", "")
     shown = json.loads(pgcast.run("show", "--json")[1])["routes"]
     assert [row["communities"] for row in shown] == [["65000:100", "65535:65282"]]

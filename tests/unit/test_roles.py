@@ -67,10 +67,11 @@ EARNING: dict[Role, tuple[str, list[dict[str, Any]]]] = {
     ),
     Role.ANY: ("health", [PRIMARY, MASTER, STANDBY_LEADER, REPLICA, SYNC, QUORUM]),
 }
+NO_LIMITS = Limits()
 BODIES = [PRIMARY, MASTER, STANDBY_LEADER, REPLICA, SYNC, QUORUM]
 
 
-def judged(role: Role, status: int, answer: Any, limits: Limits = Limits()) -> Any:
+def judged(role: Role, status: int, answer: Any, limits: Limits = NO_LIMITS) -> Any:
     question = Question(role, limits)
     return policy.judge(RestAnswer(status, answer), "main", question)
 

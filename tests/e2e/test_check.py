@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.files import edited
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.network import VIP
@@ -57,22 +58,6 @@ def wrong(host: Host, user: str | None = None) -> set[str]:
     broken = any(one["name"] == "config.valid" for one in bad)
     assert code == (78 if broken else 69 if grave else 0)
     return {one["name"] for one in bad}
-
-
-@contextlib.contextmanager
-def edited(host: Host, path: str, old: str, new: str) -> Iterator[None]:
-    """A file on a host with something else in it."""
-    text = host.run(["cat", path]).stdout
-    assert old in text
-    write(host, path, text.replace(old, new))
-    try:
-        yield
-    finally:
-        write(host, path, text)
-
-
-def write(host: Host, path: str, text: str) -> None:
-    host.run(["sh", "-c", f"cat > {path}"], stdin=text)
 
 
 @contextlib.contextmanager

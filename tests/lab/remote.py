@@ -30,7 +30,9 @@ def standby_cluster(lab: Lab) -> Iterator[None]:
     remote.start()
     try:
         # It follows the leader to its last record, so that no member has more than it.
-        streams = f"SELECT 1 FROM pg_stat_replication WHERE client_addr = '{LAN[host.name]}'"
+        streams = (
+            f"SELECT 1 FROM pg_stat_replication WHERE client_addr = '{LAN[host.name]}'"
+        )
         lab.wait_for(lambda: lab.sql(streams, leader) == "1", 20, "remote replica")
         where = ["--host", LAN[host.name], "--port", "5432"]
         lab.patronictl("demote-cluster", "main", "--force", *where)

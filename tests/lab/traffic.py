@@ -161,16 +161,6 @@ class Reader(Client):
     ) -> None:
         super().__init__(lab, address, interval)
 
-    def last(self, since: float, member: str | None = None) -> float:
-        """Seconds after `since` at which the last attempt was begun that failed, or, with
-        `member`, that this member answered; 0 if there was none."""
-        found = [
-            a.start
-            for a in list(self.attempts)
-            if a.end >= since and (a.member == member if member else not a.ok)
-        ]
-        return max(0.0, max(found, default=since) - since)
-
 
 def readers(lab: Lab, address: str = READ_VIP, count: int = 300) -> list[Attempt]:
     """One attempt of each of so many readers, some at once, with 5 s for each."""

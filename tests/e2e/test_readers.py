@@ -14,11 +14,12 @@ from tests.lab.lab import Lab
 from tests.lab.network import READ_VIP
 from tests.lab.services import PATRONI_YML
 from tests.lab.traffic import Attempt, Reader, answers, readers
+from tests.lab.watch import RouteWatch
 
 PGCAST = "/opt/pgcast/bin/pgcast"
 INTERVAL = 2.0  # of the reconciler, as in examples/pgcast-reconcile.service
 GRACE = 5.0  # reconcile.unreachable_grace
-TURN = 0.2  # seconds within which the turn of a route is seen
+TURN = 0.02  # seconds that a turn of the route takes
 TAIL = 0.5  # seconds for which readers are looked at after the router's table is right
 
 
@@ -54,27 +55,39 @@ def table() -> Iterator[None]:
         print(row.format(event, f"{right:.2f} s", reset, failed, when))
 
 
+class Watched:
+    """A client that reads through the read-only VIP all the time, and each turn of the route."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.client = Reader(lab)
+        self.routes = RouteWatch(lab, READ_VIP)
+
+    def measure(self, event: str, hops: list[str], since: float) -> Figure:
+        """Wait until the router's table is right; what it meant for readers meanwhile."""
+        lab, must = self.lab, "+".join(sorted(hops))
+        right = lab.wait_for(lambda: self.routes.arrival(must, since), 60, event, 0.02)
+        lab.wait_for(lambda: time.time() > right + TAIL, 5, "readers")
+        turns = [change.time for change in self.routes.since(since)]
+        failed = self.client.failed(since)
+        besides = [a for a in failed if not _under_way(a, turns)]
+        last = max((a.start - since for a in besides), default=0.0)
+        resets = len(failed) - len(besides)
+        figure = Figure(event, right - since, resets, len(besides), last)
+        FIGURES.append(figure)
+        return figure
+
+
+def _under_way(attempt: Attempt, turns: list[float]) -> bool:
+    return any(attempt.start - TURN < turn < attempt.end + TURN for turn in turns)
+
+
 @pytest.fixture
-def reader(lab: Lab) -> Iterator[Reader]:
-    """A client that reads through the read-only VIP all the time."""
-    with Reader(lab) as reader:
-        yield reader
-
-
-def measure(
-    lab: Lab, reader: Reader, event: str, hops: list[str], since: float
-) -> Figure:
-    """Wait until the router's table is right; what it meant for readers meanwhile."""
-    lab.wait_for(lambda: lab.next_hops(READ_VIP) == sorted(hops), 60, event, 0.02)
-    turned = time.time()
-    lab.wait_for(lambda: time.time() > turned + TAIL, 5, "readers")
-    found = reader.failed(since)
-    besides = [a for a in found if not a.start - TURN < turned < a.end + TURN]
-    last = max((a.start - since for a in besides), default=0.0)
-    resets = len(found) - len(besides)
-    figure = Figure(event, turned - since, resets, len(besides), last)
-    FIGURES.append(figure)
-    return figure
+def reader(lab: Lab) -> Iterator[Watched]:
+    """Somebody who reads while a test does its worst."""
+    watched = Watched(lab)
+    with watched.routes, watched.client:
+        yield watched
 
 
 def share(lab: Lab, case: str) -> list[Attempt]:
@@ -84,7 +97,7 @@ def share(lab: Lab, case: str) -> list[Attempt]:
     return attempts
 
 
-def test_readers_lose_one_replica_then_the_other(lab: Lab, reader: Reader) -> None:
+def test_readers_lose_one_replica_then_the_other(lab: Lab, reader: Watched) -> None:
     """300 readers are spread over both replicas; all are served by the one that is left, and by
     the leader when none is."""
     leader = lab.leader() or ""
@@ -97,7 +110,7 @@ def test_readers_lose_one_replica_then_the_other(lab: Lab, reader: Reader) -> No
     for gone, left in ((one, other), (other, leader)):
         since = time.time()
         lab.patroni[gone].signal(signal.SIGTERM)
-        figure = measure(lab, reader, f"Patroni stopped; {left} left", [left], since)
+        figure = reader.measure(f"Patroni stopped; {left} left", [left], since)
         assert figure.right <= INTERVAL
         assert figure.last <= INTERVAL
         assert answers(share(lab, f"Patroni on {gone} stopped")) == {left: 300}
@@ -105,39 +118,39 @@ def test_readers_lose_one_replica_then_the_other(lab: Lab, reader: Reader) -> No
     since = time.time()
     for name in (one, other):
         lab.patroni[name].start()
-    figure = measure(lab, reader, "both started again", [one, other], since)
+    figure = reader.measure("both started again", [one, other], since)
     assert figure.failed == 0
 
 
-def test_postgresql_of_a_replica_dies(lab: Lab, reader: Reader) -> None:
+def test_postgresql_of_a_replica_dies(lab: Lab, reader: Watched) -> None:
     """Readers are refused there until the next pass."""
     one, other = lab.replicas()
     since = time.time()
     lab.hosts[one].kill(signal.SIGKILL, r"/postgres -D ")
-    figure = measure(lab, reader, "postmaster killed", [other], since)
+    figure = reader.measure("postmaster killed", [other], since)
     assert figure.last <= figure.right
     since = time.time()
-    figure = measure(lab, reader, "started by Patroni", [one, other], since)
+    figure = reader.measure("started by Patroni", [one, other], since)
     assert figure.failed == 0
 
 
-def test_patroni_of_a_replica_hangs(lab: Lab, reader: Reader) -> None:
+def test_patroni_of_a_replica_hangs(lab: Lab, reader: Watched) -> None:
     """Its PostgreSQL serves on: nobody fails, and the route goes after the grace."""
     one, other = lab.replicas()
     since = time.time()
     lab.patroni[one].signal(signal.SIGSTOP)
     try:
-        figure = measure(lab, reader, "Patroni hangs", [other], since)
+        figure = reader.measure("Patroni hangs", [other], since)
     finally:
         lab.patroni[one].signal(signal.SIGCONT)
     assert figure.failed == 0
     assert figure.right > GRACE - INTERVAL
     since = time.time()
-    figure = measure(lab, reader, "Patroni goes on", [one, other], since)
+    figure = reader.measure("Patroni goes on", [one, other], since)
     assert figure.failed == 0
 
 
-def test_a_replica_lags(lab: Lab, reader: Reader) -> None:
+def test_a_replica_lags(lab: Lab, reader: Watched) -> None:
     """More than 16 MB behind, it serves no reader until it has caught up."""
     one, other = lab.replicas()
     lab.sql("SELECT pg_wal_replay_pause()", one)
@@ -147,31 +160,31 @@ def test_a_replica_lags(lab: Lab, reader: Reader) -> None:
             "SELECT count(pg_logical_emit_message(false, 'lag', repeat('-', 1000000)))"
         )
         lab.sql(f"{write} FROM generate_series(1, 20)")
-        figure = measure(lab, reader, "20 MB behind", [other], since)
+        figure = reader.measure("20 MB behind", [other], since)
     finally:
         lab.sql("SELECT pg_wal_replay_resume()", one)
     assert figure.failed == 0
     since = time.time()
-    figure = measure(lab, reader, "caught up", [one, other], since)
+    figure = reader.measure("caught up", [one, other], since)
     assert figure.failed == 0
 
 
-def test_noloadbalance(lab: Lab, reader: Reader) -> None:
+def test_noloadbalance(lab: Lab, reader: Watched) -> None:
     """Written into Patroni's file and reloaded: on_reload is a callback."""
     one, other = lab.replicas()
     tag = "\ntags:\n  noloadbalance: true\n\npostgresql:\n"
     with edited(lab.hosts[one], PATRONI_YML, "\npostgresql:\n", tag):
         since = time.time()
         lab.patroni[one].signal(signal.SIGHUP)
-        figure = measure(lab, reader, "noloadbalance, reloaded", [other], since)
+        figure = reader.measure("noloadbalance, reloaded", [other], since)
     assert figure.failed == 0
     since = time.time()
     lab.patroni[one].signal(signal.SIGHUP)
-    figure = measure(lab, reader, "without it, reloaded", [one, other], since)
+    figure = reader.measure("without it, reloaded", [one, other], since)
     assert figure.failed == 0
 
 
-def test_a_replica_is_promoted(lab: Lab, reader: Reader) -> None:
+def test_a_replica_is_promoted(lab: Lab, reader: Watched) -> None:
     """A switchover: readers stay with the replica that stays, and come to the old leader once it
     is one."""
     leader = lab.leader() or ""
@@ -179,24 +192,24 @@ def test_a_replica_is_promoted(lab: Lab, reader: Reader) -> None:
     since = time.time()
     running = lab.switchover(to=new, wait=False)
     assert running is not None
-    figure = measure(lab, reader, "switchover", [leader, stays], since)
+    figure = reader.measure("switchover", [leader, stays], since)
     assert figure.last < 5
     assert running.wait(30) == 0
     assert lab.leader() == new
 
 
-def test_a_replica_is_drained(lab: Lab, reader: Reader) -> None:
+def test_a_replica_is_drained(lab: Lab, reader: Watched) -> None:
     """It announces on, with GRACEFUL_SHUTDOWN: the router prefers the other one."""
     one, other = lab.replicas()
     since = time.time()
     order = [PGCAST, "drain", "main", f"{READ_VIP}/32", "--for", "1h"]
     lab.hosts[one].run(order, user="postgres")
-    figure = measure(lab, reader, "drained", [other], since)
+    figure = reader.measure("drained", [other], since)
     assert figure.failed == 0
     preferences = {p.member: p.local_pref for p in lab.bird_paths(READ_VIP)}
     assert preferences[one] == 0
     assert preferences[other] == 100
     since = time.time()
     lab.hosts[one].run([PGCAST, "auto", "main"], user="postgres")
-    figure = measure(lab, reader, "drained no more", [one, other], since)
+    figure = reader.measure("drained no more", [one, other], since)
     assert figure.failed == 0

@@ -24,7 +24,9 @@ def standby_cluster(lab: Lab) -> Iterator[None]:
     host = lab.hosts["etcd"]
     leader = lab.leader() or ""
     _copy(host, MEMBERS[leader])
+    # A leader that was a replica once still has the slot of that time in its file.
     argv = [str(postgresql_programs() / "postgres"), "-D", DATA]
+    argv += ["-c", "primary_slot_name="]
     log = lab.logs_directory / "remote-postgresql.log"
     remote = Service("postgresql", host, log, argv, "postgres")
     remote.start()

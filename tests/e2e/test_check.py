@@ -84,7 +84,7 @@ def test_a_healthy_host(lab: Lab, host: Host) -> None:
     code, out = check(leader, "--nagios")
     assert code == 0
     assert out.startswith("PGCAST OK - ")
-    assert "'neighbors_established'=1;;;0;1 'routes_announced'=1;;;0;1" in out
+    assert "'neighbors_established'=1;;;0;1 'routes_announced'=2;;;0;2" in out
 
 
 def told(host: Host, user: str | None) -> list[str]:
@@ -318,6 +318,7 @@ def test_the_leader_does_not_announce(lab: Lab, host: Host) -> None:
         assert wrong(lab.hosts[leader]) == {"route.announced"}
     finally:
         lab.reconciler[leader].signal(signal.SIGCONT)
+    lab.wait_healthy(20)
 
 
 def test_a_replica_announces(lab: Lab, host: Host) -> None:
@@ -328,3 +329,4 @@ def test_a_replica_announces(lab: Lab, host: Host) -> None:
         assert wrong(host) == {"route.announced"}
     finally:
         lab.reconciler[host.name].signal(signal.SIGCONT)
+    lab.wait_for(lambda: len(lab.bird_paths()) == 1, 20, "lone path")

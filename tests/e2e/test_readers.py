@@ -134,6 +134,16 @@ def test_postgresql_of_a_replica_dies(lab: Lab, reader: Watched) -> None:
     assert figure.failed == 0
 
 
+def test_patroni_and_postgresql_of_a_replica_die(lab: Lab, reader: Watched) -> None:
+    """Its host and its ExaBGP live on: readers are refused there until the grace is over."""
+    one, other = lab.replicas()
+    since = time.time()
+    lab.patroni[one].kill_all()
+    figure = reader.measure("Patroni and PostgreSQL killed", [other], since)
+    assert figure.last <= figure.right
+    assert figure.right < GRACE + 2 * INTERVAL
+
+
 def test_patroni_of_a_replica_hangs(lab: Lab, reader: Watched) -> None:
     """Its PostgreSQL serves on: nobody fails, and the route goes after the grace."""
     one, other = lab.replicas()

@@ -1,18 +1,22 @@
-"""From what is wanted to what stands: one exchange with ExaBGP under the pipe's lock,
-and the read-back as the verdict.
+"""From what is wanted to what stands: commands in batches, the pipe's lock held for one at
+a time, and the read-back behind the last as the verdict.
 
-What callback, operator and reconciler do alike, whatever made them want it.
+What callback, operator and reconciler do alike, whatever made them want it. The routes of a
+callback are one batch; who announces all routes of a host lets others in between.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from pgcast_hooks import exabgp, policy
+from pgcast_hooks import compare, exabgp, grammar
 from pgcast_hooks.account import Account
 from pgcast_hooks.errors import (
+    NoAnswer,
     NotApplied,
     PgcastError,
     PipeBusy,
@@ -28,6 +32,8 @@ from pgcast_hooks.pipe import Pipe, locate
 from pgcast_hooks.state import State
 from pgcast_hooks.witness import NOBODY, Witness
 
+BATCH = 100  # commands; ExaBGP is busy with them for some 0.1 s
+
 
 class Host(NamedTuple):
     """This host's hands: ExaBGP's pipe, and what outlives a process."""
@@ -36,6 +42,7 @@ class Host(NamedTuple):
     state: State
     overrides: Overrides
     account: Account
+    paths: Mapping[Prefix, str]  # the path identifiers of routes that have one
 
     def troubles(self) -> list[str]:
         """What could not be read or written since this was asked last, though nothing
@@ -55,18 +62,26 @@ def host(config: Config, cause: str = "", trigger: str = "") -> Host:
 
     `cause` and `trigger`, as in `model.Event`, are for whoever acts.
     """
-    state = State(config.state_dir)
     settings = config.exabgp
+    base = locate(settings.pipe)
+    state = State(config.state_dir, base)
     scopes = {
         route.prefix: cluster.scope
         for cluster in config.clusters.values()
         for route in cluster.routes
     }
+    paths = {
+        route.prefix: route.path_information
+        for cluster in config.clusters.values()
+        for route in cluster.routes
+        if route.path_information is not None
+    }
     return Host(
-        Pipe(locate(settings.pipe), state, settings.timeout, settings.lock_timeout),
+        Pipe(base, state, settings.timeout, settings.lock_timeout),
         state,
         Overrides(config.state_dir),
         Account(History(config.state_dir), cause, trigger, scopes),
+        paths,
     )
 
 
@@ -81,8 +96,8 @@ def apply(
     speaker raise. Withdrawals that cannot get the lock, or no answers, are written all the
     same before PipeBusy, PipeMissing or PipeUnusable is raised.
     """
-    with _accounted(hands, want, reasons), _speaker(hands, want, seen) as speaker:
-        return _send(speaker, want)
+    with _accounted(hands, want, reasons) as done:
+        return _send(hands, want, seen, done)
 
 
 def align(
@@ -99,15 +114,14 @@ def align(
     """
     wrong: dict[Prefix, list[str]] = {}
     part: dict[Prefix, Announcement | None] = {}
-    with _accounted(hands, part, reasons, wrong), _speaker(
-        hands, want, seen
-    ) as speaker:
-        answer = speaker.exchange(ask_all=witness.curious)
+    with _accounted(hands, part, reasons, wrong) as done:
+        with _speaker(hands, _withdrawals(want), seen) as speaker:
+            answer = speaker.exchange(ask_all=witness.curious)
         witness.answered(answer)
-        wrong.update(policy.differences(want, answer.adj_rib_out))
+        wrong.update(compare.differences(want, answer.adj_rib_out))
         if wrong and not dry_run:
             part.update((prefix, want[prefix]) for prefix in wrong)
-            _send(speaker, part, witness)
+            _send(hands, part, seen, done, witness)
         return wrong
 
 
@@ -117,74 +131,131 @@ def _accounted(
     want: Want,
     reasons: Mapping[Prefix, str],
     have: Mapping[Prefix, Sequence[str]] | None = None,
-) -> Iterator[None]:
-    """Have the history tell of what is wanted at the end, when the pipe is free again."""
+) -> Iterator[list[Prefix]]:
+    """Have the history tell of what is wanted at the end, when the pipe is free again.
+
+    Yields a list for the routes whose commands were carried out before the last batch.
+    """
     failure: PgcastError | None = None
+    done: list[Prefix] = []
+    told = want
     try:
-        yield
-    except Superseded:
-        raise  # it is tried again
+        yield done
+    except Superseded as error:
+        if not done:
+            raise  # it is tried again
+        failure, told = error, {prefix: want[prefix] for prefix in done}
     except PgcastError as error:
         failure = error
-    commands = {prefix: command(prefix, must) for prefix, must in want.items()}
-    concerned = _concerned(failure, want) if failure else []
-    hands.account.acted(commands, reasons, have, dict.fromkeys(concerned, str(failure)))
+    written = {
+        prefix: "; ".join(commands(hands, prefix, must))
+        for prefix, must in told.items()
+    }
+    concerned = _concerned(failure, told, done) if failure else []
+    hands.account.acted(written, reasons, have, dict.fromkeys(concerned, str(failure)))
     if failure:
         raise failure
 
 
-def _concerned(error: PgcastError, want: Want) -> list[Prefix]:
-    """The routes that an error is about: all, unless the read-back says which."""
+def _concerned(error: PgcastError, want: Want, done: Sequence[Prefix]) -> set[Prefix]:
+    """The routes that an error is about: all that were not done before, unless the
+    read-back says which."""
     if not isinstance(error, (NotApplied, Rejected)):
-        return list(want)
+        return set(want).difference(done)
     words = {line.partition(" ")[0] for line in error.differences}
-    return [prefix for prefix in want if str(prefix) in words]
+    return {prefix for prefix in want if str(prefix) in words}
 
 
 def read(hands: Host) -> exabgp.Answer:
     """What Adj-RIB-Out holds, the neighbors, and ExaBGP's version. Raises what pipe and
     speaker raise."""
-    with _speaker(hands, {}, None) as speaker:
+    with _speaker(hands, (), None) as speaker:
         return speaker.exchange(ask_all=True)
 
 
-def command(prefix: Prefix, announcement: Announcement | None) -> str:
+def commands(
+    hands: Host, prefix: Prefix, announcement: Announcement | None
+) -> list[str]:
     """What is written to ExaBGP for one prefix."""
     if announcement is None:
-        return exabgp.withdraw(prefix)
-    return exabgp.announce(announcement)
+        return [grammar.withdraw(prefix, hands.paths.get(prefix))]
+    return grammar.announce(announcement)
 
 
 def _send(
-    speaker: exabgp.Speaker, want: Want, witness: Witness = NOBODY
+    hands: Host,
+    want: Want,
+    seen: str | None,
+    done: list[Prefix],
+    witness: Witness = NOBODY,
 ) -> tuple[RibEntry, ...]:
-    answer = speaker.exchange(command(*item) for item in want.items())
+    """Carry out commands batch by batch, withdrawals first, and read all back behind the
+    last; `done` gets the routes of those before it.
+
+    Each batch is only written if nobody acted since the generation `seen`.
+    """
+    withdrawals = _withdrawals(want)
+    left = [*withdrawals, *(prefix for prefix in want if want[prefix])]
+    refused = 0
+    while True:
+        batch, rest = left[:BATCH], left[BATCH:]
+        lines = [c for prefix in batch for c in commands(hands, prefix, want[prefix])]
+        later = withdrawals[len(done) + len(batch) :]
+        try:
+            with _speaker(hands, withdrawals[len(done) :], seen) as speaker:
+                answer = speaker.exchange(lines, read=not rest)
+                extra = compare.excess(want, answer.adj_rib_out)
+                if extra:  # no announcement replaces it, nor a plain withdrawal
+                    answer = speaker.exchange(map(grammar.withdraw_entry, extra))
+        except NoAnswer:
+            _check(hands, seen)
+            _shout(hands, later, math.inf)  # it has waited long enough
+            raise
+        refused += answer.refused
+        if not rest:
+            break
+        done += batch
+        left = rest
     witness.answered(answer)
-    wrong = policy.differences(want, answer.adj_rib_out)
+    wrong = compare.differences(want, answer.adj_rib_out)
     if wrong:
         lines = [line for lines in wrong.values() for line in lines]
-        raise Rejected(lines) if answer.refused else NotApplied(lines)
+        raise Rejected(lines) if refused else NotApplied(lines)
     return tuple(entry for entry in answer.adj_rib_out if entry.prefix in want)
 
 
+def _withdrawals(want: Want) -> list[Prefix]:
+    return [prefix for prefix, wanted in want.items() if wanted is None]
+
+
+def _shout(hands: Host, withdrawals: Sequence[Prefix], waited: float) -> None:
+    """Write withdrawals without the lock, after `waited` seconds for it."""
+    for prefix in withdrawals:
+        for line in commands(hands, prefix, None):
+            hands.pipe.shout(line, waited)
+
+
 @contextlib.contextmanager
-def _speaker(hands: Host, want: Want, seen: str | None) -> Iterator[exabgp.Speaker]:
-    """The speaker while the lock is held and nobody acted since the generation `seen`."""
+def _speaker(
+    hands: Host, withdrawals: Sequence[Prefix], seen: str | None
+) -> Iterator[exabgp.Speaker]:
+    """The speaker while the lock is held and nobody acted since the generation `seen`.
 
-    def check() -> None:
-        if seen is not None and seen != hands.state.generation():
-            raise Superseded
-
+    `withdrawals` are written all the same where the lock cannot be had.
+    """
     with contextlib.ExitStack() as held:
         try:
             channel = held.enter_context(hands.pipe.locked())
         except (PipeBusy, PipeMissing, PipeUnusable) as error:
-            check()
-            withdrawals = [prefix for prefix, wanted in want.items() if wanted is None]
+            _check(hands, seen)
             waited = error.waited if isinstance(error, PipeBusy) else 0.0
-            for prefix in withdrawals:
-                hands.pipe.shout(exabgp.withdraw(prefix), waited)
+            _shout(hands, withdrawals, waited)
             if isinstance(error, PipeBusy):
                 error.written = bool(withdrawals)
             raise
-        yield exabgp.Speaker(channel, check)
+        yield exabgp.Speaker(channel, partial(_check, hands, seen))
+
+
+def _check(hands: Host, seen: str | None) -> None:
+    if seen is not None and seen != hands.state.generation():
+        raise Superseded

@@ -11,7 +11,7 @@ import os
 from pgcast_hooks import apply, record
 from pgcast_hooks.model import Config
 from pgcast_hooks.pipe import Pipe, locate
-from pgcast_hooks.state import MANY_MARKS, UNREAD_MARKS, State
+from pgcast_hooks.state import MANY_MARKS, State
 
 
 class _Bystander(State):
@@ -26,19 +26,21 @@ class _Bystander(State):
         try:
             os.stat(self._directory)
             with contextlib.suppress(FileNotFoundError):
-                file = record.open_plain(self._directory, UNREAD_MARKS, os.O_WRONLY)
+                file = record.open_plain(
+                    self._directory, self._unread_marks, os.O_WRONLY
+                )
                 try:
                     os.pwrite(file, text.encode("ascii"), 0)
                 finally:
                     os.close(file)
         except OSError as error:
-            self._note(UNREAD_MARKS, error)
+            self._note(self._unread_marks, error)
 
 
 def host(config: Config) -> apply.Host:
     """The host's hands, which leave no trace."""
     exabgp = config.exabgp
-    state = _Bystander(config.state_dir)
     base = locate(exabgp.pipe)
+    state = _Bystander(config.state_dir, base)
     pipe = Pipe(base, state, exabgp.timeout, exabgp.lock_timeout)
     return apply.host(config)._replace(pipe=pipe, state=state)

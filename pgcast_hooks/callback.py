@@ -114,6 +114,7 @@ def run(callback: Callback, config: Config) -> str:
                 asked,
                 config.callback.deadline,
                 config.callback.poll_interval,
+                callback.role,
             )
         else:
             said += look(hands, cluster, asked)
@@ -134,8 +135,8 @@ def _withdraw(
     ordered: dict[Prefix, str] = {}
     for route in cluster.routes:
         override = hands.overrides.standing(route.prefix)
-        hints[route] = policy.hint(callback, route.role, override)
-        if override and policy.hint(callback, route.role) is not Hint.WITHDRAW:
+        hints[route] = policy.hint(callback, route, override)
+        if override and policy.hint(callback, route) is not Hint.WITHDRAW:
             ordered[route.prefix] = policy.phrase(override)
     gone = [route.prefix for route in hints if hints[route] is Hint.WITHDRAW]
     certain = [prefix for prefix in gone if prefix not in ordered]

@@ -17,13 +17,10 @@ Nothing of it reaches a pipe or a network. The file, with every key and its defa
     state_dir: /var/lib/pgcast
     clusters:
       main:                      # the Patroni scope
-        patroni: http://127.0.0.1:8008   # or a mapping: url, timeout (1.0), cafile, certfile, keyfile
+        patroni: http://127.0.0.1:8008   # or a mapping: url, timeout (1.0), and those of `endpoint`
         routes:
           - prefix: 192.0.2.10/32
-            role: primary
-            vip: 192.0.2.10      # default: the prefix's only address
-            next_hop: self       # or an address
-            fence: med           # or local-preference, none, or a mapping: attribute, base
+            role: primary        # and more: see `pgcast_hooks.routes`
 """
 
 from __future__ import annotations
@@ -32,6 +29,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pgcast_hooks import endpoint, routes
 from pgcast_hooks.clusters import clusters
 from pgcast_hooks.document import Reader, read
 from pgcast_hooks.errors import ConfigError
@@ -128,9 +126,8 @@ def missing_files(config: Config) -> list[str]:
     """
     found = []
     for scope, cluster in config.clusters.items():
-        for key in ("cafile", "certfile", "keyfile"):
-            path = getattr(cluster.patroni, key)
-            if path and not os.access(path, os.R_OK):
+        for key, path in endpoint.files(cluster.patroni).items():
+            if not os.access(path, os.R_OK):
                 where = f"clusters.{scope}.patroni.{key}"
                 found.append(f"{where}: {path} cannot be read by this user")
     return found
@@ -138,7 +135,7 @@ def missing_files(config: Config) -> list[str]:
 
 def effective(config: Config) -> dict[str, Any]:
     """The configuration as a document that `parse` takes back, every default written
-    out."""
+    out; passwords and the values of headers are not in it."""
     return {
         "exabgp": _without_none(config.exabgp._asdict()),
         "callback": config.callback._asdict(),
@@ -149,20 +146,8 @@ def effective(config: Config) -> dict[str, Any]:
         "state_dir": config.state_dir,
         "clusters": {
             scope: {
-                "patroni": _without_none(cluster.patroni._asdict()),
-                "routes": [
-                    {
-                        "prefix": str(route.prefix),
-                        "role": route.role.value,
-                        "vip": str(route.vip),
-                        "next_hop": str(route.next_hop or "self"),
-                        "fence": {
-                            "attribute": route.fence.attribute.value,
-                            "base": route.fence.base,
-                        },
-                    }
-                    for route in cluster.routes
-                ],
+                "patroni": endpoint.effective(cluster.patroni),
+                "routes": [routes.effective(route) for route in cluster.routes],
             }
             for scope, cluster in config.clusters.items()
         },

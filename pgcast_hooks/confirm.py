@@ -11,33 +11,41 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
+from pgcast_hooks import policy
 from pgcast_hooks.apply import Host, apply
 from pgcast_hooks.errors import NotConfirmed, PgcastError, Superseded
 from pgcast_hooks.model import (
     Announcement,
     Cluster,
     Eligibility,
+    Observation,
     Prefix,
     RibEntry,
     Route,
 )
-from pgcast_hooks.observe import decide, observe
+from pgcast_hooks.observe import decide, observe_routes
 
 LOOKS = 5  # how often it looks again because somebody acted meanwhile
 RETRY_EXABGP = 0.25  # seconds until the next try of an ExaBGP that failed
 
 
 def confirm(
-    hands: Host, cluster: Cluster, routes: Sequence[Route], wait: float, interval: float
+    hands: Host,
+    cluster: Cluster,
+    routes: Sequence[Route],
+    wait: float,
+    interval: float,
+    word: str | None = None,
 ) -> list[str]:
     """Announce routes as soon as Patroni confirms them; asks every `interval` seconds
     for at most `wait` seconds.
 
-    Returns a phrase for each route. Raises NotConfirmed for the first that was not
+    `word` is the role that a callback tells of: what the member was before is not waited for
+    then. Returns a phrase for each route. Raises NotConfirmed for the first that was not
     confirmed in time, or the last error of ExaBGP where that was what stood in the way.
     """
     start = time.monotonic()
-    attempt = _Attempt(hands, cluster, routes)
+    attempt = _Attempt(hands, cluster, routes, word)
     limit = cluster.patroni.timeout  # for the first question, whatever `wait` is
     while True:
         pause = interval
@@ -73,12 +81,20 @@ class _Attempt:
     """Routes on their way to being announced on Patroni's word: what is pending, what was
     made of it so far, and why."""
 
-    def __init__(self, hands: Host, cluster: Cluster, routes: Iterable[Route]) -> None:
+    def __init__(
+        self,
+        hands: Host,
+        cluster: Cluster,
+        routes: Iterable[Route],
+        word: str | None = None,
+    ) -> None:
+        self._word = word
         self.pending: list[Route] = list(routes)
         self.said: list[str] = []
         self._reasons: dict[Prefix, str] = {}
         self._made: dict[Prefix, Announcement | None] = {}
         self._announced: dict[Prefix, str] = {}
+        self._seen: dict[Route, Observation] = {}
         self._hands = hands
         self._cluster = cluster
 
@@ -97,10 +113,29 @@ class _Attempt:
             except Superseded:
                 self._made.clear()
                 continue
-            self.said += [self._announced[route.prefix] for route in confirmed]
-            self.pending = [r for r in self.pending if r not in confirmed]
+            done = [*confirmed, *(r for r in self.pending if self._settled(r))]
+            self.said += [self._outcome(route) for route in done]
+            self.pending = [r for r in self.pending if r not in done]
             return
         raise Superseded
+
+    def _settled(self, route: Route) -> bool:
+        """Whether there is nothing to wait for: it is withdrawn, and the member has become
+        what the callback told."""
+        seen = self._seen.get(route)
+        return (
+            self._word is not None
+            and seen is not None
+            and seen.settled
+            and self._counts(route, seen)
+            and route.prefix in self._made
+        )
+
+    def _counts(self, route: Route, seen: Observation) -> bool:
+        """Whether an answer is about what the callback told."""
+        if self._word is None:
+            return True
+        return seen.question.role in policy.expected(self._word, route)
 
     def ordered(self, waited: float) -> list[str]:
         """What was said, if what is pending is announced all the same, on an operator's
@@ -134,13 +169,13 @@ class _Attempt:
         `keep`: the routes stand, and only an answer against them changes that.
         """
         seen = self._hands.state.generation()
-        observations = {
-            role: observe(self._cluster, role, self._hands.state, limit)
-            for role in {route.role for route in routes}
-        }
+        if not routes:
+            return []
+        observations = observe_routes(self._cluster, routes, self._hands.state, limit)
         want, confirmed = {}, []
         for route in routes:
-            observation = observations[route.role]
+            observation = policy.earned(route, observations)
+            self._seen[route] = observation
             override = self._hands.overrides.standing(route.prefix)
             decision = decide(route, observation, override)
             if not decision.acts:
@@ -150,7 +185,8 @@ class _Attempt:
                 elif not cut_short or route.prefix not in self._reasons:
                     self._reasons[route.prefix] = decision.reason
                 continue
-            if decision.must and observation.eligibility is Eligibility.ELIGIBLE:
+            eligible = observation.eligibility is Eligibility.ELIGIBLE
+            if decision.must and eligible and self._counts(route, observation):
                 confirmed.append(route)
             made = route.prefix in self._made
             changes = not made or self._made[route.prefix] != decision.must

@@ -31,13 +31,13 @@ neighbor is up.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from typing import Callable, NamedTuple, Protocol
 
-from pgcast_hooks.errors import NoAnswer, UnexpectedAnswer
-from pgcast_hooks.model import Announcement, Neighbor, Prefix, RibEntry
+from pgcast_hooks.errors import NoAnswer
+from pgcast_hooks.grammar import route
+from pgcast_hooks.model import Neighbor, RibEntry
 
 MARK = "show neighbor 0.0.0.0 summary"
 SHOW_ADJ_RIB_OUT = "show adj-rib out extensive"
@@ -52,11 +52,6 @@ TERMINATORS = ("done", "error")
 
 _MARK_ANSWER = re.compile(r"Peer +AS +up/down +state")
 _VERSION_ANSWER = re.compile(r"exabgp \d\S*$")
-_ROUTE = re.compile(
-    r"neighbor (?P<neighbor>\S+) (?:.* )?local-ip (?P<local>\S+) .*? (?P<family>ipv[46] unicast) (?P<prefix>\S+)"
-    r"(?: path-information \S+)?(?P<attributes>(?: .*)?)$"
-)
-_ATTRIBUTE = re.compile(r"(?<= )(next-hop|med|local-preference) (\S+)")
 
 
 class Channel(Protocol):
@@ -95,52 +90,6 @@ class Answer(NamedTuple):
     neighbors: tuple[Neighbor, ...] = ()
 
 
-def announce(route: Announcement) -> str:
-    """The command that announces a route to every neighbor."""
-    command = f"announce route {route.prefix} next-hop {route.next_hop or 'self'}"
-    if route.med is not None:
-        command += f" med {route.med}"
-    if route.local_preference is not None:
-        command += f" local-preference {route.local_preference}"
-    return command
-
-
-def withdraw(prefix: Prefix) -> str:
-    """The command that withdraws a prefix from every neighbor."""
-    return f"withdraw route {prefix}"
-
-
-def route(line: str) -> RibEntry | None:
-    """A unicast route out of a line of `show adj-rib out extensive`; None for other
-    lines and families.
-
-    Raises UnexpectedAnswer for a unicast route that it cannot read.
-    """
-    match = _ROUTE.match(line)
-    if match is None:
-        if line.startswith("neighbor ") and (
-            " ipv4 unicast " in line or " ipv6 unicast " in line
-        ):
-            raise UnexpectedAnswer(line)
-        return None
-    attributes = dict(_ATTRIBUTE.findall(match["attributes"]))
-    try:
-        return RibEntry(
-            neighbor=match["neighbor"],
-            local=match["local"],
-            prefix=ipaddress.ip_network(match["prefix"]),
-            next_hop=attributes["next-hop"],
-            med=int(attributes["med"]) if "med" in attributes else None,
-            local_preference=(
-                int(attributes["local-preference"])
-                if "local-preference" in attributes
-                else None
-            ),
-        )
-    except (KeyError, ValueError) as error:
-        raise UnexpectedAnswer(line) from error
-
-
 class Speaker:
     """Speaks with one ExaBGP, over a channel whose lock is held.
 
@@ -153,9 +102,11 @@ class Speaker:
         self._check = check
         self._version: str | None = None
 
-    def exchange(self, commands: Iterable[str] = (), ask_all: bool = False) -> Answer:
+    def exchange(
+        self, commands: Iterable[str] = (), ask_all: bool = False, read: bool = True
+    ) -> Answer:
         """Send commands and read Adj-RIB-Out back behind them; with `ask_all` also the
-        neighbors and the version.
+        neighbors and the version. Without `read` only wait until they are carried out.
 
         Each command is one that is answered with `done` or `error` only, and is
         idempotent: after answers that nobody read it is sent twice, first at once, so
@@ -165,7 +116,7 @@ class Speaker:
         commands = list(commands)
         if self._channel.unread_marks():
             self._settle(commands)
-        shown = [SHOW_NEIGHBORS, SHOW_ADJ_RIB_OUT] if ask_all else [SHOW_ADJ_RIB_OUT]
+        shown = [SHOW_NEIGHBORS] * ask_all + [SHOW_ADJ_RIB_OUT] * read
         asked = [*[MARK] * OPENING, *commands, *shown, MARK]
         # The version is answered at once, before whatever was written with it.
         asked = [SHOW_VERSION, *asked] if ask_all else asked

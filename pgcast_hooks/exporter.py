@@ -20,7 +20,7 @@ from pgcast_hooks.model import (
     Config,
     Eligibility,
     Observation,
-    Role,
+    Question,
     Route,
     Want,
 )
@@ -41,7 +41,7 @@ class Exporter(Witness):
 
     def _begin(self) -> None:
         self._start = time.monotonic()
-        self._observations: Mapping[tuple[str, Role], Observation] = {}
+        self._observations: Mapping[tuple[str, Question], Observation] = {}
         self._want: Want = {}
         self._answer: Answer | None = None
 
@@ -50,7 +50,7 @@ class Exporter(Witness):
         return self
 
     def looked(
-        self, observations: Mapping[tuple[str, Role], Observation], want: Want
+        self, observations: Mapping[tuple[str, Question], Observation], want: Want
     ) -> None:
         self._observations, self._want = observations, want
 

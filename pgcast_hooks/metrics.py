@@ -22,6 +22,7 @@ from pgcast_hooks.model import (
     Order,
     Override,
     Prefix,
+    Question,
     RibEntry,
     Role,
 )
@@ -48,7 +49,7 @@ class Facts(NamedTuple):
     some with, `counts` how many events there ever were, by cause and result."""
 
     routes: tuple[RouteFacts, ...]
-    observations: Mapping[tuple[str, Role], Observation]
+    observations: Mapping[tuple[str, Question], Observation]
     neighbors: tuple[Neighbor, ...] | None  # None: ExaBGP gave no answer
     counts: Mapping[tuple[str, str], int]
     seconds: float
@@ -181,8 +182,7 @@ def _samples(facts: Facts) -> Iterator[Sample]:
     for route in facts.routes:
         yield from _route(route, _up(facts.neighbors or ()))
     yield "pgcast_maintenance", (), any(order.whole_host for order in overrides)
-    for (scope, role), observation in facts.observations.items():
-        yield from _patroni((scope, role.value), observation)
+    yield from _patroni(facts.observations)
     yield "pgcast_exabgp_up", (), facts.neighbors is not None
     yield from _neighbors(facts.neighbors or ())
     for cause in CAUSES:
@@ -227,14 +227,23 @@ def _route(route: RouteFacts, up: Mapping[str, bool]) -> Iterator[Sample]:
         yield name, labels, standing.until
 
 
-def _patroni(labels: tuple[str, ...], observation: Observation) -> Iterator[Sample]:
-    known = observation.eligibility is not Eligibility.UNKNOWN
-    yield "pgcast_patroni_known", labels, known
-    if known:
-        eligible = observation.eligibility is Eligibility.ELIGIBLE
-        yield "pgcast_patroni_eligible", labels, eligible
-    if observation.timeline is not None:
-        yield "pgcast_patroni_timeline", labels, observation.timeline
+def _patroni(
+    observations: Mapping[tuple[str, Question], Observation],
+) -> Iterator[Sample]:
+    """One sample for each scope and role, though routes may put different limits to a role:
+    known where each answer is, eligible where one of them is."""
+    by_role: dict[tuple[str, str], list[Observation]] = {}
+    for (scope, question), observation in observations.items():
+        by_role.setdefault((scope, question.role.value), []).append(observation)
+    for labels, seen in by_role.items():
+        kinds = {observation.eligibility for observation in seen}
+        known = Eligibility.UNKNOWN not in kinds
+        yield "pgcast_patroni_known", labels, known
+        if known or Eligibility.ELIGIBLE in kinds:
+            yield "pgcast_patroni_eligible", labels, Eligibility.ELIGIBLE in kinds
+        timelines = [o.timeline for o in seen if o.timeline is not None]
+        if timelines:
+            yield "pgcast_patroni_timeline", labels, max(timelines)
 
 
 def _neighbors(neighbors: tuple[Neighbor, ...]) -> Iterator[Sample]:

@@ -14,13 +14,21 @@ from typing import Any, NamedTuple, Optional, Union
 
 Address = Union[IPv4Address, IPv6Address]
 Prefix = Union[IPv4Network, IPv6Network]
+REDACTED = "***"
 
 
 class Role(enum.Enum):
-    """What a member must be to earn a route. The value is the name of Patroni's REST
-    endpoint for it."""
+    """What a member must be to earn a route, in the words of Patroni's REST endpoints."""
 
     PRIMARY = "primary"
+    STANDBY_LEADER = "standby-leader"
+    LEADER = "leader"  # of either kind
+    REPLICA = "replica"
+    SYNC = "sync"
+    QUORUM = "quorum"
+    ASYNC = "async"
+    READ_ONLY = "read-only"  # replicas, and the leader
+    ANY = "any"  # whatever runs
 
 
 class FenceAttribute(enum.Enum):
@@ -65,6 +73,32 @@ class Fence(NamedTuple):
     base: int
 
 
+class Limits(NamedTuple):
+    """What a replica must be besides one, to earn a route."""
+
+    max_lag: int | None = None  # bytes that it may be behind the leader
+    replication_state: str | None = None  # as Patroni says it: "streaming"
+    tags: tuple[tuple[str, str], ...] = ()  # that the member must have
+
+
+class Question(NamedTuple):
+    """What Patroni on this host is asked: whether the member has a role, within limits."""
+
+    role: Role
+    limits: Limits = Limits()
+
+
+class Attributes(NamedTuple):
+    """BGP attributes that an operator gives a route, but for those of the fence."""
+
+    med: int | None = None
+    local_preference: int | None = None
+    as_path: tuple[int, ...] = ()  # whole, this host's AS first; (): as ExaBGP makes it
+    communities: tuple[str, ...] = ()  # "65000:100", RFC 1997
+    large_communities: tuple[str, ...] = ()  # "65000:1:2", RFC 8092
+    extended_communities: tuple[str, ...] = ()  # "target:65000:100", RFC 4360
+
+
 class Route(NamedTuple):
     """A prefix that this host may announce, with the role that earns it."""
 
@@ -73,6 +107,17 @@ class Route(NamedTuple):
     vip: Address
     next_hop: Address | None  # None: self, the local address of each BGP session
     fence: Fence
+    limits: Limits = Limits()
+    fallback: Role | None = None  # earns it too, at a MED that is worse
+    attributes: Attributes = Attributes()
+    neighbors: tuple[str, ...] = ()  # that it is announced to; (): all
+    path_information: str | None = None  # the path identifier, RFC 7911: "0.0.0.7"
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """What Patroni is asked for it: about its role first, then about its fallback."""
+        own = Question(self.role, self.limits)
+        return (own, Question(self.fallback)) if self.fallback else (own,)
 
 
 class Announcement(NamedTuple):
@@ -82,6 +127,12 @@ class Announcement(NamedTuple):
     next_hop: Address | None
     med: int | None = None
     local_preference: int | None = None
+    as_path: tuple[int, ...] = ()
+    communities: tuple[str, ...] = ()
+    large_communities: tuple[str, ...] = ()
+    extended_communities: tuple[str, ...] = ()
+    neighbors: tuple[str, ...] = ()  # (): all
+    path_information: str | None = None
 
 
 class RibEntry(NamedTuple):
@@ -97,6 +148,11 @@ class RibEntry(NamedTuple):
     )
     med: int | None = None
     local_preference: int | None = None
+    as_path: tuple[int, ...] = ()
+    communities: tuple[str, ...] = ()  # numbers, in their order
+    large_communities: tuple[str, ...] = ()
+    extended_communities: tuple[str, ...] = ()
+    path_information: str | None = None
 
 
 class Neighbor(NamedTuple):
@@ -128,6 +184,8 @@ class Observation(NamedTuple):
     eligibility: Eligibility
     reason: str
     timeline: int | None = None
+    question: Question = Question(Role.PRIMARY)
+    settled: bool = False  # the member is what it was to become, whatever it earns
 
 
 class Order(enum.Enum):
@@ -135,6 +193,7 @@ class Order(enum.Enum):
 
     ANNOUNCE = "announce"
     WITHDRAW = "withdraw"
+    DRAIN = "drain"  # Patroni decides; the routers are asked to prefer others
     HOLD = "hold"
 
 
@@ -179,6 +238,14 @@ class LastPass(NamedTuple):
     interval: float | None  # in seconds; None: it was one pass, not a loop
 
 
+class Secret(str):
+    """A text that shows itself to nobody who does not ask for it: not in a `repr`, and YAML
+    refuses to write it."""
+
+    def __repr__(self) -> str:
+        return repr(REDACTED)
+
+
 class PatroniEndpoint(NamedTuple):
     """Where Patroni's REST API is, and how to speak to it. `timeout` is in seconds, for
     one request in all."""
@@ -188,6 +255,13 @@ class PatroniEndpoint(NamedTuple):
     cafile: str | None = None
     certfile: str | None = None
     keyfile: str | None = None
+    verify: bool = True  # False: whoever answers over TLS is taken for Patroni
+    server_name: str | None = None  # in the certificate; None: the URL's host
+    username: str | None = None
+    password: Secret | None = None
+    password_file: str | None = None
+    headers: tuple[tuple[str, Secret], ...] = ()
+    unix_socket: str | None = None  # where to connect, instead of the URL's host
 
 
 class Cluster(NamedTuple):

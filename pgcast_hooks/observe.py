@@ -16,6 +16,7 @@ from pgcast_hooks.model import (
     Eligibility,
     Observation,
     Override,
+    Question,
     Role,
     Route,
 )
@@ -24,41 +25,56 @@ from pgcast_hooks.state import State
 AT_ONCE = 32  # questions under way; a hung Patroni takes one place for its timeout
 
 
-def look(cluster: Cluster, role: Role, limit: float) -> Observation:
+def look(cluster: Cluster, question: Question, limit: float) -> Observation:
     """Ask once, within `limit` seconds, and leave no trace of it.
 
     For those who only want to see: an answer that nobody acts on must not lengthen the grace.
     """
     try:
-        answer = patroni.ask(cluster.patroni, role.value, limit)
+        answer = patroni.ask(cluster.patroni, policy.path(question), limit)
     except PatroniUnreachable as error:
-        return Observation(Eligibility.UNKNOWN, str(error))
-    return policy.judge(answer, cluster.scope, role)
+        return Observation(Eligibility.UNKNOWN, str(error), question=question)
+    return policy.judge(answer, cluster.scope, question)
 
 
-def observe(cluster: Cluster, role: Role, state: State, limit: float) -> Observation:
+def observe(
+    cluster: Cluster, question: Question, state: State, limit: float
+) -> Observation:
     """Ask once, within `limit` seconds, and note in the state that an answer was known."""
-    observation = look(cluster, role, limit)
+    observation = look(cluster, question, limit)
     if observation.eligibility is not Eligibility.UNKNOWN:
-        state.note_known(cluster.scope, role)
+        state.note_known(cluster.scope, policy.path(question))
     return observation
+
+
+def observe_routes(
+    cluster: Cluster, routes: Iterable[Route], state: State, limit: float
+) -> dict[Question, Observation]:
+    """Ask all that decides about routes of one cluster, side by side, within `limit` seconds."""
+    (*questions,) = dict.fromkeys(q for route in routes for q in route.questions)
+    if len(questions) == 1:  # no thread for the most common case
+        return {questions[0]: observe(cluster, questions[0], state, limit)}
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        answers = pool.map(lambda q: observe(cluster, q, state, limit), questions)
+        return dict(zip(questions, answers))
 
 
 def observe_all(
     clusters: Iterable[Cluster], state: State
-) -> dict[tuple[str, Role], Observation]:
-    """Ask for every role that a route of the clusters needs, one hung Patroni delaying no other."""
+) -> dict[tuple[str, Question], Observation]:
+    """Ask all that decides about the routes of the clusters, one hung Patroni delaying no other."""
     wanted = {
-        (cluster.scope, route.role): cluster
+        (cluster.scope, question): cluster
         for cluster in clusters
         for route in cluster.routes
+        for question in route.questions
     }
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         looks = {
-            (scope, role): pool.submit(
-                observe, cluster, role, state, cluster.patroni.timeout
+            (scope, question): pool.submit(
+                observe, cluster, question, state, cluster.patroni.timeout
             )
-            for (scope, role), cluster in wanted.items()
+            for (scope, question), cluster in wanted.items()
         }
         return {key: look.result() for key, look in looks.items()}
 
@@ -74,9 +90,22 @@ def decide(
     return policy.decide(route, observation, override, carried, over)
 
 
+# The words for members in Patroni's /cluster that have a role; for the others it names none.
+CLUSTER_ROLES = {
+    Role.PRIMARY: ("leader",),
+    Role.STANDBY_LEADER: ("standby_leader",),
+    Role.LEADER: ("leader", "standby_leader"),
+    Role.REPLICA: ("replica", "sync_standby", "quorum_standby"),
+    Role.SYNC: ("sync_standby",),
+    Role.QUORUM: ("quorum_standby",),
+    Role.ASYNC: ("replica",),
+}
+
+
 def earner(cluster: Cluster, role: Role) -> str:
-    """Which member earns a role, in words, as Patroni's /cluster has it."""
-    title = policy.CLUSTER_ROLES[role]
+    """Which members earn a role, in words, as Patroni's /cluster has it."""
+    titles = CLUSTER_ROLES.get(role, ())
+    title = titles[0].replace("_", " ") if titles else role.value
     try:
         answer = patroni.ask(cluster.patroni, "cluster", cluster.patroni.timeout)
     except PatroniUnreachable:
@@ -85,7 +114,7 @@ def earner(cluster: Cluster, role: Role) -> str:
     found = [
         str(member.get("name"))
         for member in (members if isinstance(members, list) else [])
-        if isinstance(member, dict) and member.get("role") == title
+        if isinstance(member, dict) and member.get("role") in titles
     ]
     return (
         f"the {title} is {', '.join(found)}" if found else f"Patroni names no {title}"

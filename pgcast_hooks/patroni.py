@@ -1,8 +1,9 @@
 """Patroni's REST API: one GET, bounded in time whatever the other side does. Decides nothing.
 
-HTTPS is left to `requests`. Plain HTTP, which is what Patroni speaks on the loopback unless
-told otherwise, goes through the standard library: importing `requests` takes 120 ms of the
-time between a promotion and the announcement, `http.client` 30 ms.
+HTTPS is left to `pgcast_hooks.tls`, which is to say to `requests`. Plain HTTP, which is what
+Patroni speaks on the loopback unless told otherwise, goes through the standard library:
+importing `requests` takes 120 ms of the time between a promotion and the announcement,
+`http.client` 30 ms.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import http.client
 import json
 import queue
 import re
+import socket
 import threading
+from base64 import b64encode
+from collections.abc import Mapping
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
@@ -24,7 +28,10 @@ LONGEST_REASON = 200  # letters
 OBJECT = re.compile(r"<?[\w.]*(\(.*?\))? ?(object )?at 0x[0-9a-fA-F]+>?[:,]? ?")
 MAX_BODY = 1 << 20  # bytes; Patroni's answers have a few hundred
 
-Get = Callable[[str, PatroniEndpoint, float], RestAnswer]
+MAX_PASSWORD = 1000  # bytes
+
+Headers = Mapping[str, str]
+Get = Callable[[str, PatroniEndpoint, Headers, float], RestAnswer]
 
 
 def ask(endpoint: PatroniEndpoint, path: str, limit: float) -> RestAnswer:
@@ -46,6 +53,8 @@ def ask(endpoint: PatroniEndpoint, path: str, limit: float) -> RestAnswer:
     except queue.Empty:
         reason = f"did not answer within {timeout:.3g} s"
         raise PatroniUnreachable(url, reason) from None
+    if isinstance(answer, PatroniUnreachable):
+        raise answer
     if isinstance(answer, Exception):
         raise PatroniUnreachable(url, f"cannot be asked: {_reason(answer)}") from answer
     return answer
@@ -59,18 +68,25 @@ def _answer(
     answers: queue.SimpleQueue[RestAnswer | Exception],
 ) -> None:
     try:
-        answers.put(get(url, endpoint, timeout))
+        answers.put(get(url, endpoint, _headers(endpoint, url), timeout))
     except (
         Exception
     ) as error:  # of whatever kind: it is raised again where it is awaited
         answers.put(error)
 
 
-def _get_plain(url: str, endpoint: PatroniEndpoint, timeout: float) -> RestAnswer:
+def _get_plain(
+    url: str, endpoint: PatroniEndpoint, headers: Headers, timeout: float
+) -> RestAnswer:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=timeout)
+    connection = (
+        _UnixConnection(parts.netloc, endpoint.unix_socket, timeout)
+        if endpoint.unix_socket
+        else http.client.HTTPConnection(parts.netloc, timeout=timeout)
+    )
     try:
-        connection.request("GET", parts.path)
+        target = parts._replace(scheme="", netloc="").geturl()
+        connection.request("GET", target, headers=dict(headers))
         response = connection.getresponse()
         body = response.read(MAX_BODY + 1)
         return _rest_answer(response.status, body, response.getheader("Date"))
@@ -78,25 +94,54 @@ def _get_plain(url: str, endpoint: PatroniEndpoint, timeout: float) -> RestAnswe
         connection.close()
 
 
-def _get_tls(url: str, endpoint: PatroniEndpoint, timeout: float) -> RestAnswer:
-    import ssl
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix domain socket; `netloc` only makes the Host header."""
 
-    import requests
+    def __init__(self, netloc: str, path: str, timeout: float) -> None:
+        super().__init__(netloc, timeout=timeout)
+        self._path = path
 
-    with requests.Session() as session:
-        session.trust_env = False  # no proxy between a host and itself
-        system = ssl.get_default_verify_paths()
-        session.verify = endpoint.cafile or system.cafile or system.capath or True
-        if endpoint.certfile and endpoint.keyfile:
-            session.cert = (endpoint.certfile, endpoint.keyfile)
-        elif endpoint.certfile:
-            session.cert = endpoint.certfile
-        with session.get(
-            url, timeout=timeout, allow_redirects=False, stream=True
-        ) as response:
-            body = response.raw.read(MAX_BODY + 1, decode_content=True)
-            date = response.headers.get("Date")
-            return _rest_answer(response.status_code, body, date)
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _get_tls(
+    url: str, endpoint: PatroniEndpoint, headers: Headers, timeout: float
+) -> RestAnswer:
+    from pgcast_hooks import tls
+
+    return _rest_answer(*tls.get(url, endpoint, headers, timeout, MAX_BODY + 1))
+
+
+def _headers(endpoint: PatroniEndpoint, url: str) -> Headers:
+    """The configured ones, and the one that user and password make (RFC 7617).
+
+    Raises PatroniUnreachable where the password cannot be had.
+    """
+    headers: dict[str, str] = dict(endpoint.headers)
+    if endpoint.username:
+        password = endpoint.password or _password(endpoint, url)
+        pair = f"{endpoint.username}:{password}".encode()
+        headers["Authorization"] = f"Basic {b64encode(pair).decode('ascii')}"
+    return headers
+
+
+def _password(endpoint: PatroniEndpoint, url: str) -> str:
+    """What stands in the password file now: it may have been changed since the last time."""
+    path = str(endpoint.password_file)
+    try:
+        with open(path, "rb") as file:
+            text = file.read(MAX_PASSWORD + 1).decode().rstrip("\r\n")
+        if text and text.isprintable() and len(text) <= MAX_PASSWORD:
+            return text
+        why = "does not hold a password, which is one line of text"
+    except OSError as error:
+        why = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        why = "is not UTF-8"
+    raise PatroniUnreachable(url, f"cannot be asked: password_file {path} {why}")
 
 
 def _rest_answer(status: int, body: bytes, date: str | None) -> RestAnswer:

@@ -1,14 +1,17 @@
 """The rules of safety, as pure functions: no I/O, no clock, no log.
 
-What a callback hints, what an answer of Patroni says, what must then stand in
-Adj-RIB-Out, and whether it does.
+What a callback hints, what an answer of Patroni says, and what must then stand in
+Adj-RIB-Out; whether it does is `compare`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from pgcast_hooks.errors import FenceExhausted
+from pgcast_hooks.grammar import in_order
+
 from pgcast_hooks.model import (
     Announcement,
     Callback,
@@ -20,25 +23,46 @@ from pgcast_hooks.model import (
     OnUnreachable,
     Order,
     Override,
-    Prefix,
+    Question,
     ReconcileSettings,
     RestAnswer,
-    RibEntry,
     Role,
     Route,
-    Want,
 )
 
 # Patroni 2.x and 3.x say "master", 4.x "primary", and 3.0.0 says "promoted" in on_role_change.
-ROLE_WORDS = {Role.PRIMARY: frozenset({"primary", "master", "promoted"})}
-CLUSTER_ROLES = {Role.PRIMARY: "leader"}  # in the members of Patroni's /cluster
+_PRIMARY = frozenset({"primary", "master", "promoted"})
+_STANDBY_LEADER = frozenset({"standby_leader"})
+_REPLICA = frozenset({"replica"})
+_ALL = _PRIMARY | _STANDBY_LEADER | _REPLICA
+# The words of callbacks and of REST bodies that a role may be behind.
+ROLE_WORDS = {
+    Role.PRIMARY: _PRIMARY,
+    Role.STANDBY_LEADER: _STANDBY_LEADER,
+    Role.LEADER: _PRIMARY | _STANDBY_LEADER,
+    Role.REPLICA: _REPLICA,
+    Role.SYNC: _REPLICA,
+    Role.QUORUM: _REPLICA,
+    Role.ASYNC: _REPLICA,
+    Role.READ_ONLY: _ALL,
+    Role.ANY: _ALL,
+}
+# One member at a time has these: the newest must win. The others share the traffic.
+LEADERS = frozenset({Role.PRIMARY, Role.STANDBY_LEADER, Role.LEADER})
 STOPPING = frozenset({"on_stop", "before_stop"})
 CONFIRMING = frozenset({"on_start", "on_restart", "on_role_change"})
 ANSWERS = (200, 503)  # the statuses with which Patroni's role endpoints say yes and no
+SHARED_MED = 100  # of each member that shares the traffic, where no other is configured
+GRACEFUL_SHUTDOWN = "65535:0"  # the community of RFC 8326
 
 
-def hint(callback: Callback, role: Role, override: Override | None = None) -> Hint:
-    """What a callback tells of a route that `role` earns.
+def roles(route: Route) -> tuple[Role, ...]:
+    """The roles that earn a route."""
+    return (route.role, route.fallback) if route.fallback else (route.role,)
+
+
+def hint(callback: Callback, route: Route, override: Override | None = None) -> Hint:
+    """What a callback tells of a route.
 
     An override decides first. The action counts before the role, because on_stop carries
     the role "primary". Words that are not known yet never announce: such a role
@@ -46,7 +70,7 @@ def hint(callback: Callback, role: Role, override: Override | None = None) -> Hi
     """
     if override and override.order is Order.WITHDRAW:
         return Hint.WITHDRAW
-    if callback.action in STOPPING or callback.role not in ROLE_WORDS[role]:
+    if callback.action in STOPPING or not expected(callback.role, route):
         announces = override and override.order is Order.ANNOUNCE
         return Hint.LOOK if announces else Hint.WITHDRAW
     if override and override.order is Order.HOLD:
@@ -54,64 +78,135 @@ def hint(callback: Callback, role: Role, override: Override | None = None) -> Hi
     return Hint.CONFIRM if callback.action in CONFIRMING else Hint.LOOK
 
 
-def judge(answer: RestAnswer, scope: str, role: Role) -> Observation:
-    """Whether an answer of Patroni's REST API earns `role`.
+def expected(word: str, route: Route) -> frozenset[Role]:
+    """The roles of a route that a callback's role word may be the beginning of."""
+    return frozenset(role for role in roles(route) if word in ROLE_WORDS[role])
+
+
+def path(question: Question) -> str:
+    """The path at Patroni's REST API, without the slash before it: "primary",
+    "replica?lag=16777216&tag_region=east"."""
+    endpoint = "health" if question.role is Role.ANY else question.role.value
+    pairs = [(f"tag_{key}", value) for key, value in question.limits.tags]
+    if question.limits.max_lag is not None:
+        pairs.insert(0, ("lag", str(question.limits.max_lag)))
+    if not pairs:
+        return endpoint
+    from urllib.parse import urlencode  # most questions have none
+
+    return f"{endpoint}?{urlencode(pairs)}"
+
+
+def judge(answer: RestAnswer, scope: str, question: Question) -> Observation:
+    """Whether an answer of Patroni's REST API is a yes to `question`.
 
     The status alone is not enough: /primary is 200 from the moment that the leader lock
     is held, while PostgreSQL may still be in recovery, be stopping, or be down.
     """
+
+    def seen(
+        eligibility: Eligibility,
+        reason: str,
+        timeline: int | None = None,
+        settled: bool = False,
+    ) -> Observation:
+        return Observation(eligibility, reason, timeline, question, settled)
+
     body = answer.body
     if (
         answer.status not in ANSWERS
         or body is None
         or not isinstance(body.get("state"), str)
     ):
-        return Observation(
-            Eligibility.UNKNOWN,
-            f"Patroni gave no answer to trust (HTTP {answer.status})",
-        )
+        why = f"Patroni gave no answer to trust (HTTP {answer.status})"
+        return seen(Eligibility.UNKNOWN, why)
     state, member = body["state"], str(body.get("role"))
     patroni = body.get("patroni")
     answering = patroni.get("scope") if isinstance(patroni, dict) else None
     if answering != scope:
-        return Observation(
-            Eligibility.UNKNOWN,
-            f"Patroni answers for scope {answering!r}, not {scope!r}",
-        )
-    timeline = body.get("timeline")
+        why = f"Patroni answers for scope {answering!r}, not {scope!r}"
+        return seen(Eligibility.UNKNOWN, why)
     said = f"Patroni says role {member}, state {state} (HTTP {answer.status})"
-    earns = member in ROLE_WORDS[role] and state == "running"
-    if answer.status != 200 or not earns:
-        return Observation(Eligibility.NOT_ELIGIBLE, said)
+    role = question.role
+    if member not in ROLE_WORDS[role] or state != "running":
+        return seen(Eligibility.NOT_ELIGIBLE, said)
+    if answer.status != 200 or _lacks(body, question):
+        if role in LEADERS:  # the leader lock may still come
+            return seen(Eligibility.NOT_ELIGIBLE, said)
+        why = _lacks(body, question) or f"/{path(question)} says no"
+        return seen(Eligibility.NOT_ELIGIBLE, f"{said}: {why}", settled=True)
+    timeline = body.get("timeline")
     if isinstance(timeline, bool) or not isinstance(timeline, int) or timeline < 1:
-        return Observation(Eligibility.UNKNOWN, f"{said}, but no timeline")
-    return Observation(
-        Eligibility.ELIGIBLE, f"{role.value} on timeline {timeline}", timeline
+        if role in LEADERS:  # the fence needs one
+            return seen(Eligibility.UNKNOWN, f"{said}, but no timeline")
+        return seen(Eligibility.ELIGIBLE, role.value)
+    return seen(Eligibility.ELIGIBLE, f"{role.value} on timeline {timeline}", timeline)
+
+
+def _lacks(body: Mapping[str, Any], question: Question) -> str | None:
+    """What a running member lacks of what is asked for, by the body; None: nothing."""
+    if body.get("role") not in _REPLICA:
+        return None
+    wanted, is_sync, is_quorum = (
+        question.limits.replication_state,
+        body.get("sync_standby") is True,
+        body.get("quorum_standby") is True,
     )
+    if wanted is not None and body.get("replication_state") != wanted:
+        return f"its replication_state is {body.get('replication_state')}, not {wanted}"
+    role = question.role
+    if (role is Role.SYNC and not is_sync) or (role is Role.QUORUM and not is_quorum):
+        return f"it is no {role.value} standby"
+    if role is Role.ASYNC and (is_sync or is_quorum):
+        return f"it is a {'sync' if is_sync else 'quorum'} standby"
+    return None
 
 
-def announcement(route: Route, timeline: int) -> Announcement:
-    """The route with its fence: the newer the timeline, the lower the MED or the higher
-    the local-preference.
+def earned(route: Route, seen: Mapping[Question, Observation]) -> Observation:
+    """What decides about a route: a yes to one of its questions, the first of them before the
+    others; else one whose answer is not known; else the no to the first."""
+    answers = [seen[question] for question in route.questions]
+    for eligibility in (Eligibility.ELIGIBLE, Eligibility.UNKNOWN):
+        for observation in answers:
+            if observation.eligibility is eligibility:
+                return observation
+    return answers[0]
 
-    Raises FenceExhausted where no MED is left.
+
+def announcement(
+    route: Route, timeline: int | None, role: Role | None = None
+) -> Announcement:
+    """The route as a member that has `role` announces it, without one as its own role does.
+
+    A leader's carries the fence: the newer the timeline, the lower the MED or the higher
+    the local-preference. Those who share the traffic carry equal MEDs. Raises FenceExhausted
+    where no MED is left.
     """
-    fence = route.fence
-    if fence.attribute is FenceAttribute.NONE:
-        return Announcement(route.prefix, route.next_hop)
+    given, fence = route.attributes, route.fence
+    made = Announcement(
+        route.prefix,
+        route.next_hop,
+        *given,
+        neighbors=route.neighbors,
+        path_information=route.path_information,
+    )
+    if (role or route.role) not in LEADERS:
+        return made._replace(med=SHARED_MED if given.med is None else given.med)
+    if fence.attribute is FenceAttribute.NONE or timeline is None:
+        return made
     if fence.attribute is FenceAttribute.LOCAL_PREFERENCE:
-        return Announcement(
-            route.prefix, route.next_hop, local_preference=fence.base + timeline
-        )
+        return made._replace(local_preference=fence.base + timeline)
     if timeline > fence.base:
         raise FenceExhausted(str(route.prefix), fence.base, timeline)
-    return Announcement(route.prefix, route.next_hop, med=fence.base - timeline)
+    return made._replace(med=fence.base - timeline)
 
 
 def last_resort(route: Route) -> Announcement:
     """The route with the worst fence there is: what an operator has announced without
-    Patroni's word, so that it loses to any leader whom Patroni confirms."""
-    return announcement(route, 0)
+    Patroni's word, so that it loses to any member whom Patroni confirms."""
+    if route.role in LEADERS:
+        return announcement(route, 0)
+    return announcement(route, 0)._replace(med=route.fence.base)
 
 
 def decide(
@@ -130,24 +225,33 @@ def decide(
     reason = observation.reason
     if override and override.order is Order.WITHDRAW:
         return Decision(True, None, phrase(override))
-    if override and override.order is Order.ANNOUNCE:
+    drained = override is not None and override.order is Order.DRAIN
+    if override and (drained or override.order is Order.ANNOUNCE):
         reason = f"{phrase(override)}; {reason}"
+    if override and override.order is Order.ANNOUNCE:
+        pass
     elif observation.eligibility is Eligibility.UNKNOWN:
         return Decision(over, None, reason)
     elif not earned:
         return Decision(True, None, reason)
-    elif override:
+    elif override and not drained:
         return Decision(False, None, override.reason)
     if not carried:
         reason = f"{reason}, but {route.vip} is on no interface of this host"
         return Decision(True, None, reason)
-    if not earned or observation.timeline is None:
+    if not earned:
         return Decision(True, last_resort(route), reason)
     try:
-        must = announcement(route, observation.timeline)
+        must = announcement(route, observation.timeline, observation.question.role)
     except FenceExhausted as error:
         return Decision(True, None, str(error))
-    return Decision(True, must, reason)
+    return Decision(True, drain(must) if drained else must, reason)
+
+
+def drain(announced: Announcement) -> Announcement:
+    """With the community that asks routers to prefer other paths."""
+    communities = {*announced.communities, GRACEFUL_SHUTDOWN}
+    return announced._replace(communities=in_order(communities))
 
 
 def phrase(override: Override) -> str:
@@ -164,53 +268,3 @@ def expired(since_known: float | None, settings: ReconcileSettings) -> bool:
     if settings.on_unreachable is OnUnreachable.KEEP:
         return False
     return since_known is None or since_known > settings.unreachable_grace
-
-
-def differences(want: Want, have: Iterable[RibEntry]) -> dict[Prefix, list[str]]:
-    """Where Adj-RIB-Out differs from what must be announced, in words, for each prefix
-    that differs; an empty answer is the only success.
-
-    A prefix must stand for at least one neighbor, not for each: a neighbor may not
-    speak its address family.
-    """
-    standing: dict[Prefix, list[RibEntry]] = {prefix: [] for prefix in want}
-    for entry in have:
-        if entry.prefix in standing:
-            standing[entry.prefix].append(entry)
-    found = {
-        prefix: _differences(prefix, wanted, standing[prefix])
-        for prefix, wanted in want.items()
-    }
-    return {prefix: wrong for prefix, wrong in found.items() if wrong}
-
-
-def _differences(
-    prefix: Prefix, wanted: Announcement | None, standing: Sequence[RibEntry]
-) -> list[str]:
-    if wanted is None:
-        return [
-            f"{prefix} is announced to {entry.neighbor}, must be withdrawn"
-            for entry in standing
-        ]
-    if not standing:
-        return [f"{prefix} is withdrawn, must be announced"]
-    return [wrong for entry in standing for wrong in _wrong_attributes(wanted, entry)]
-
-
-def _wrong_attributes(wanted: Announcement, entry: RibEntry) -> list[str]:
-    standing = entry.local if entry.next_hop == "self" else entry.next_hop
-    next_hop = str(wanted.next_hop or entry.local)
-    if next_hop == "auto":  # ExaBGP names no local address to compare with
-        next_hop = standing
-    elif entry.prefix.version == 6 and ":" not in next_hop:
-        next_hop = "an IPv6 address: set next_hop, the session is an IPv4 one"
-    pairs = (
-        ("MED", entry.med, wanted.med),
-        ("local-preference", entry.local_preference, wanted.local_preference),
-        ("next-hop", standing, next_hop),
-    )
-    return [
-        f"{entry.prefix} is announced to {entry.neighbor} with {name} {have}, must be {want}"
-        for name, have, want in pairs
-        if have != want
-    ]

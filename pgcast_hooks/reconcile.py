@@ -129,13 +129,15 @@ def _pass(hands: Host, config: Config, dry_run: bool, witness: Witness) -> Pass:
         unheard: dict[str, dict[Prefix, str]] = {}
         expiries = []
         for cluster, route in _routes(config):
-            observation = observations[cluster.scope, route.role]
+            seen_of = {q: observations[cluster.scope, q] for q in route.questions}
+            observation = policy.earned(route, seen_of)
             override = hands.overrides.standing(route.prefix)
             if override and override.left is not None:
                 expiries.append(override.left)
             over = False
             if observation.eligibility is Eligibility.UNKNOWN:
-                since = hands.state.since_known(cluster.scope, route.role)
+                asked = policy.path(observation.question)
+                since = hands.state.since_known(cluster.scope, asked)
                 over = policy.expired(since, config.reconcile)
                 if not override:  # in a maintenance Patroni may well be gone
                     trouble = f"{cluster.scope}: {observation.reason}"

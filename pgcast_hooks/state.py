@@ -4,10 +4,15 @@
 Whoever looked at Patroni before the token changed must look again. A token needs no
 reading before it is written, so it can be changed without a lock.
 
+Several configurations, each of an ExaBGP of its own, may share the directory: what an
+operator orders is the host's, and so are `generation` and what Patroni said. What is about
+one ExaBGP has its pipe in its name, `unread-marks-%2Frun%2Fexabgp%2Fsecond`, unless that is
+DEFAULT_PIPE: `unread-marks`, `reconciler` and `last-pass`.
+
 `unread-marks` holds how many marks were written to ExaBGP's pipe whose answers nobody
 is known to have read; it is written under the pipe's lock only.
 
-`known-ROLE-SCOPE` holds when Patroni's answer was last known, in seconds since the boot
+`known-PATH-SCOPE` holds when Patroni's answer was last known, in seconds since the boot
 that it names: a clock that is set back changes nothing, and a record of another boot says
 nothing, as no route has outlived it.
 
@@ -28,9 +33,10 @@ from collections.abc import Sequence
 
 from pgcast_hooks import record
 from pgcast_hooks.errors import AlreadyRunning
-from pgcast_hooks.model import LastPass, Role
+from pgcast_hooks.model import LastPass
 
 GENERATION = "generation"
+DEFAULT_PIPE = "/run/exabgp/exabgp"
 UNREAD_MARKS = "unread-marks"
 RECONCILER = "reconciler"
 LAST_PASS = "last-pass"
@@ -39,6 +45,7 @@ PASS_RECORD = 16384
 TROUBLE = 300  # letters of each line of trouble in it
 GLANCE = 0.2  # seconds; far longer than the lock is held by who only looks at it
 RETRY = 0.01
+LONGEST_NAME = 255  # bytes of a file's name
 MANY_MARKS = 64  # a count beyond this is damage, not history
 UNKNOWN_MARKS = (
     2  # what one killed exchange leaves behind, taken where the file cannot be read
@@ -46,10 +53,14 @@ UNKNOWN_MARKS = (
 
 
 class State:
-    """The state directory of one host."""
+    """The state directory of one host, as those use it who speak to the ExaBGP that reads
+    `pipe`, a path without `.in` and `.out`."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, pipe: str = DEFAULT_PIPE) -> None:
         self._directory = directory
+        self._unread_marks = _of_pipe(UNREAD_MARKS, pipe)
+        self._reconciler = _of_pipe(RECONCILER, pipe)
+        self._last_pass = _of_pipe(LAST_PASS, pipe)
         self.trouble: str | None = None
 
     def generation(self) -> str:
@@ -65,7 +76,7 @@ class State:
 
         A count that could not have been written is none to rely on.
         """
-        said = self._read(UNREAD_MARKS)
+        said = self._read(self._unread_marks)
         try:
             count = int(said if said is not None else UNKNOWN_MARKS)
         except ValueError:
@@ -78,16 +89,16 @@ class State:
     def note_unread_marks(self, count: int) -> None:
         """Record `count`; cut off at what is plausible, so that a hung ExaBGP does not
         lengthen every exchange."""
-        self._write(UNREAD_MARKS, f"{min(count, MANY_MARKS):<16}")
+        self._write(self._unread_marks, f"{min(count, MANY_MARKS):<16}")
 
-    def note_known(self, scope: str, role: Role) -> None:
-        """Record that Patroni gave an answer that is known, just now."""
+    def note_known(self, scope: str, asked: str) -> None:
+        """Record that Patroni gave an answer that is known, just now; `asked` is the path."""
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
-        self._write(_known(scope, role), f"{record.boot()} {now:<16.2f}")
+        self._write(_known(scope, asked), f"{record.boot()} {now:<16.2f}")
 
-    def since_known(self, scope: str, role: Role) -> float | None:
+    def since_known(self, scope: str, asked: str) -> float | None:
         """Seconds since Patroni's last known answer; None where there is none."""
-        said = (self._read(_known(scope, role)) or "").split()
+        said = (self._read(_known(scope, asked)) or "").split()
         try:
             boot, then = said[0], float(said[1])
         except (IndexError, ValueError):
@@ -111,16 +122,16 @@ class State:
         }
         text = json.dumps(told)
         try:
-            record.overwrite_checked(self._directory, LAST_PASS, text)
+            record.overwrite_checked(self._directory, self._last_pass, text)
         except OSError as error:
-            self._note(LAST_PASS, error)
+            self._note(self._last_pass, error)
 
     def last_pass(self) -> LastPass | None:
         """The reconciler's last pass; None where there is none, or a damaged record."""
         import json
 
         try:
-            text = record.read_checked(self._directory, LAST_PASS, PASS_RECORD)
+            text = record.read_checked(self._directory, self._last_pass, PASS_RECORD)
             told = json.loads(text or "")
             now = time.clock_gettime(time.CLOCK_BOOTTIME)
             ago = (
@@ -138,7 +149,7 @@ class State:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._note(LAST_PASS, error)
+            self._note(self._last_pass, error)
             return None
         except (ValueError, TypeError, KeyError):
             return None
@@ -148,13 +159,12 @@ class State:
 
         Raises AlreadyRunning.
         """
-        path = os.path.join(self._directory, RECONCILER)
         try:
             file = record.open_plain(
-                self._directory, RECONCILER, os.O_RDWR | os.O_CREAT
+                self._directory, self._reconciler, os.O_RDWR | os.O_CREAT
             )
         except OSError as error:
-            self._note(RECONCILER, error)
+            self._note(self._reconciler, error)
             return
         end = time.monotonic() + GLANCE
         while True:
@@ -164,10 +174,17 @@ class State:
             except BlockingIOError:
                 if time.monotonic() >= end:
                     os.close(file)
-                    holder = self._read(RECONCILER) or ""
-                    raise AlreadyRunning(path, holder) from None
+                    holder = self._read(self._reconciler) or ""
+                    raise AlreadyRunning(self.reconciler_path, holder) from None
             time.sleep(RETRY)
-        self._write(RECONCILER, f"{os.getpid():<16}")  # the file stays open, and locked
+        self._write(
+            self._reconciler, f"{os.getpid():<16}"
+        )  # the file stays open, and locked
+
+    @property
+    def reconciler_path(self) -> str:
+        """The file whose lock the reconciler holds."""
+        return os.path.join(self._directory, self._reconciler)
 
     def reconciler(self) -> str | None:
         """The process that is the reconciler now; None where there is none.
@@ -176,16 +193,16 @@ class State:
         than that takes.
         """
         try:
-            file = record.open_plain(self._directory, RECONCILER, os.O_RDONLY)
+            file = record.open_plain(self._directory, self._reconciler, os.O_RDONLY)
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._note(RECONCILER, error)
+            self._note(self._reconciler, error)
             return None
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return self._read(RECONCILER) or ""
+            return self._read(self._reconciler) or ""
         finally:
             os.close(file)
         return None
@@ -228,7 +245,22 @@ def _fitting(lines: Sequence[str], room: int) -> list[str]:
     return fitting
 
 
-def _known(scope: str, role: Role) -> str:
+def _of_pipe(name: str, pipe: str) -> str:
+    """The name of a file that is about one ExaBGP, however its pipe is written."""
+    real = os.path.realpath(pipe)
+    if real == DEFAULT_PIPE:
+        return name
+    # What `quote` would do to a path's own letter; a withdrawal does not import it.
+    return f"{name}-{real.replace('%', '%25').replace('/', '%2F')}"
+
+
+def _known(scope: str, asked: str) -> str:
     from urllib.parse import quote  # a withdrawal records no answer
 
-    return f"known-{role.value}-{quote(scope, safe='')}"
+    name = f"known-{quote(asked, safe='')}-{quote(scope, safe='')}"
+    if len(name) <= LONGEST_NAME:
+        return name
+    import hashlib
+
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"known-{digest}"

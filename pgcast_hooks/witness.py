@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from pgcast_hooks.exabgp import Answer
-from pgcast_hooks.model import Observation, Role, Want
+from pgcast_hooks.model import Observation, Question, Want
 
 
 class Witness:
@@ -31,7 +31,7 @@ class Witness:
         """The pass has ended, with `error` where it failed."""
 
     def looked(
-        self, observations: Mapping[tuple[str, Role], Observation], want: Want
+        self, observations: Mapping[tuple[str, Question], Observation], want: Want
     ) -> None:
         """Patroni was asked, and this follows from it; the last look counts."""
 

@@ -28,11 +28,17 @@ Tried = Mapping[str, Any]
 
 
 def try_all(
-    read: Iterable[str], pipe: str, directory: str | None, programs: Iterable[str]
+    read: Iterable[str],
+    pipe: str,
+    directory: str | None,
+    programs: Iterable[str],
+    secret: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Try everything as the user that this process is; `read`: what it must be able to read;
-    `directory`: None where it must not be touched."""
+    `directory`: None where it must not be touched; `secret`: what only few should read.
+    """
     return {
+        "open": [path for path in secret if _is_open(path)],
         "read": {path: _tried(path, os.O_RDONLY) for path in read},
         "ends": {
             f"{pipe}.in": _end(f"{pipe}.in", os.O_WRONLY),
@@ -104,6 +110,19 @@ def _files(directory: str) -> dict[str, str]:
     return found
 
 
+def _is_open(path: str) -> bool:
+    """Whether every user of this host may read a file, and enter each directory above it."""
+    above = os.path.dirname(os.path.realpath(path))
+    try:
+        while os.stat(above).st_mode & stat.S_IXOTH:
+            if above == "/":
+                return bool(os.stat(path).st_mode & stat.S_IROTH)
+            above = os.path.dirname(above)
+    except OSError:
+        pass  # whoever may read it cannot tell: then not all may
+    return False
+
+
 def _program(path: str) -> str | None:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -153,6 +172,16 @@ def judge_readable(tried: Mapping[str, Tried]) -> list[Finding]:
                 cure = f"let {user} read it: chgrp, chmod 640; ls -ld {path}"
                 return [critical("config.readable", path, text, cure)]
     return []
+
+
+def judge_secret(tried: Mapping[str, Tried]) -> list[Finding]:
+    """Whether what holds a password, a header's value or a key is hidden from other users."""
+    paths = dict.fromkeys(path for one in tried.values() for path in one["open"])
+    text = "holds a secret and can be read by every user of this host"
+    return [
+        warning("config.secret", path, text, f"chmod o= {path}; ls -l {path}")
+        for path in paths
+    ]
 
 
 def judge_state(

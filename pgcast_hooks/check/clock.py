@@ -93,9 +93,10 @@ def _of_server(endpoint: PatroniEndpoint, limit: float) -> bytes:
     if endpoint.certfile:
         context.load_cert_chain(endpoint.certfile, endpoint.keyfile)
     where = (parts.hostname or "", parts.port or 443)
+    name = endpoint.server_name or parts.hostname
     with socket.create_connection(
         where, min(limit, endpoint.timeout)
-    ) as plain, context.wrap_socket(plain, server_hostname=parts.hostname) as wrapped:
+    ) as plain, context.wrap_socket(plain, server_hostname=name) as wrapped:
         return wrapped.getpeercert(binary_form=True) or b""
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
 
-from pgcast_hooks import apply, bystander
+from pgcast_hooks import apply, bystander, endpoint
 from pgcast_hooks.check import (
     access,
     callbacks,
@@ -27,7 +27,6 @@ from pgcast_hooks.check.standing import Running
 from pgcast_hooks.errors import PgcastError
 from pgcast_hooks.exabgp import Answer
 from pgcast_hooks.model import Cluster, Config, LastPass, Override, Prefix
-from pgcast_hooks.state import RECONCILER
 
 TRY_SECONDS = 3.0  # for all that one user tries
 LEAST = 0.5  # seconds for what is begun when there is no time any more
@@ -64,27 +63,26 @@ def gather(
     config: Config, path: str, patroni_config: str | None, deadline: float
 ) -> Facts:
     """Look at everything until `deadline`, a reading of the monotonic clock."""
+    hands = bystander.host(config)
     patronis = process.patronis()
     found = settings.sources(patronis, patroni_config)
     sources = {scope: _source(scope, found) for scope in config.clusters}
-    first, silent = _first_look(config.state_dir, _share(deadline))
+    first, silent = _first_look(hands.state.reconciler_path, _share(deadline))
     reconciler = process.look(first.pid) if first.pid else None
     account = _account(first.owner, sources)
     commands = [settings.effective(one, None) for one in sources.values() if one]
     lines = [line for one in commands for line in one.callbacks.values()]
     lines += [one.before_stop for one in commands if one.before_stop]
     programs = {callbacks.program(line).path for line in lines}
-    hands = bystander.host(config)
     read = [os.path.abspath(path)]
     for cluster in config.clusters.values():
-        endpoint = cluster.patroni
-        files = (endpoint.cafile, endpoint.certfile, endpoint.keyfile)
-        read += [file for file in files if file]
+        read += endpoint.files(cluster.patroni).values()
+    secret = endpoint.secret(config.clusters.values(), read[0])
     pipe = hands.pipe.path[: -len(".in")]
     tried, blind = _try(
         [account, *([reconciler.account] if reconciler else [])],
         lambda: access.try_all(
-            read, pipe, None if silent else config.state_dir, programs
+            read, pipe, None if silent else config.state_dir, programs, secret
         ),
         deadline,
     )
@@ -143,12 +141,12 @@ class _First(NamedTuple):
     owner: int
 
 
-def _first_look(directory: str, seconds: float) -> tuple[_First, str | None]:
+def _first_look(lock: str, seconds: float) -> tuple[_First, str | None]:
     """What decides as whom the rest is tried; or why nothing is known of the directory.
 
     In a child: a file system that has gone away holds for ever whoever asks it for a file.
     """
-    lock = os.path.join(directory, RECONCILER)
+    directory = os.path.dirname(lock)
 
     def look() -> dict[str, Any]:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from pgcast_hooks import patroni
+from pgcast_hooks import patroni, policy
 from pgcast_hooks.check.finding import Finding, critical, ok, unknown, warning
 from pgcast_hooks.errors import PatroniUnreachable
 from pgcast_hooks.model import (
@@ -20,7 +20,7 @@ from pgcast_hooks.model import (
     PatroniEndpoint,
     ReconcileSettings,
     RestAnswer,
-    Role,
+    Question,
 )
 
 DEFAULT_TTL = 30.0  # seconds, Patroni's own
@@ -42,15 +42,15 @@ class Look(NamedTuple):
     """All that was asked of one cluster's Patroni, and the other members' clocks."""
 
     cluster: Cluster
-    roles: Mapping[Role, Asked]
+    answers: Mapping[Question, Asked]
     cluster_view: Asked
     settings: Asked
     others: Mapping[str, Asked]
 
     @property
     def member(self) -> Asked:
-        """An answer that describes this member; each role's has the same body."""
-        return next(iter(self.roles.values()))
+        """An answer that describes this member; each has the same body."""
+        return next(iter(self.answers.values()))
 
     @property
     def body(self) -> Mapping[str, Any]:
@@ -88,17 +88,17 @@ def look(cluster: Cluster, wall: Callable[[], float], limit: float) -> Look:
 
     `wall` reads the wall clock.
     """
-    roles = {route.role for route in cluster.routes}
+    questions = {q for route in cluster.routes for q in route.questions}
     with ThreadPoolExecutor(max_workers=16) as pool:
 
         def ask(path: str, endpoint: PatroniEndpoint = cluster.patroni) -> Any:
             return pool.submit(_ask, endpoint, path, wall, limit)
 
-        asked = {role: ask(role.value) for role in roles}
+        asked = {question: ask(policy.path(question)) for question in questions}
         view, settings = ask("cluster"), ask("config")
         found = Look(
             cluster,
-            {role: one.result() for role, one in asked.items()},
+            {question: one.result() for question, one in asked.items()},
             view.result(),
             settings.result(),
             {},
@@ -107,10 +107,18 @@ def look(cluster: Cluster, wall: Callable[[], float], limit: float) -> Look:
         for member in _members(found.cluster_view)[:8]:
             url = str(member.get("api_url") or "").rpartition("/")[0]
             if url and member.get("name") != found.about.get("name"):
-                endpoint = cluster.patroni._replace(url=url)
+                endpoint = _elsewhere(cluster.patroni, url)
                 others[str(member.get("name"))] = ask("patroni", endpoint)
         told = {name: one.result() for name, one in others.items()}
     return found._replace(others=told)
+
+
+def _elsewhere(endpoint: PatroniEndpoint, url: str) -> PatroniEndpoint:
+    """How to ask another member what anybody may ask: no password of this one's is sent
+    there, nor its name or socket used."""
+    kept = endpoint._asdict()
+    allowed = ("timeout", "cafile", "certfile", "keyfile", "verify")
+    return PatroniEndpoint(url=url, **{key: kept[key] for key in allowed})
 
 
 def _ask(
@@ -144,7 +152,8 @@ def judge(cluster: Cluster, look: Look) -> list[Finding]:
     if answer is None:
         reason = look.member.reason
         if cluster.patroni.url.startswith("https:") and _about_tls(reason):
-            advice = f"mend the certificates, or clusters.{scope}.patroni.cafile, certfile, keyfile"
+            keys = "cafile, server_name, certfile, keyfile"
+            advice = f"mend the certificates, or clusters.{scope}.patroni.{keys}"
             return [critical("patroni.tls", scope, reason, advice)]
         advice = f"systemctl status patroni; is clusters.{scope}.patroni right?"
         return [critical("patroni.reachable", scope, reason, advice)]
@@ -162,6 +171,15 @@ def judge(cluster: Cluster, look: Look) -> list[Finding]:
         return [critical("patroni.scope", scope, text, advice)]
     found = [ok("patroni.reachable", scope, f"answers at {cluster.patroni.url}")]
     return found + [_judge_state(scope, state), _judge_version(scope, look.about)]
+
+
+def judge_verified(cluster: Cluster) -> list[Finding]:
+    """Whether it is asked who answers over TLS."""
+    if cluster.patroni.verify or not cluster.patroni.url.startswith("https:"):
+        return []
+    text = "verify is false: whoever answers is taken for Patroni"
+    advice = f"name the CA as clusters.{cluster.scope}.patroni.cafile instead"
+    return [warning("patroni.tls", cluster.scope, text, advice)]
 
 
 def _about_tls(reason: str) -> bool:

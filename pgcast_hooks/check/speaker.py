@@ -119,13 +119,11 @@ def judge_families(
             text = f"no session carries {family}: it can be announced to nobody"
             advice = f"write {family} into the neighbor's family in exabgp.conf, and at the router"
             found.append(critical("exabgp.family", prefix, text, advice))
-        elif (
-            carrying
-            and route.prefix.version == 6
-            and not route.next_hop
-            and all(":" not in neighbor.local for neighbor in carrying)
-        ):
-            text = "has next_hop self, which is an IPv4 address on every session: it cannot be announced"
-            advice = "set next_hop to an IPv6 address of this host"
-            found.append(critical("exabgp.next_hop", prefix, text, advice))
+        elif carrying and not route.next_hop:
+            mine = route.prefix.version
+            theirs = {6 if ":" in neighbor.local else 4 for neighbor in carrying}
+            if mine not in theirs:
+                text = f"has next_hop self, which is an IPv{10 - mine} address on every session: it cannot be announced"
+                advice = f"set next_hop to an IPv{mine} address of this host"
+                found.append(critical("exabgp.next_hop", prefix, text, advice))
     return found

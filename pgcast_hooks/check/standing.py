@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from pgcast_hooks import policy
+from pgcast_hooks import compare, policy
 from pgcast_hooks.check.finding import Finding, Severity, critical, ok, warning
 from pgcast_hooks.check.range import Range
 from pgcast_hooks.model import (
@@ -49,7 +49,7 @@ def judge_route(
     want = decision.must
     if want is None and override is None and seen.eligibility is Eligibility.ELIGIBLE:
         return [critical("route.fence", prefix, decision.reason, "raise fence.base")]
-    wrong = policy.differences({route.prefix: want}, have)
+    wrong = compare.differences({route.prefix: want}, have)
     if wrong:
         text = f"{'; '.join(wrong[route.prefix])}: {decision.reason}"
         advice = "pgcast reconcile; is pgcast-reconcile running?"

@@ -37,6 +37,7 @@ from pgcast_hooks.model import (
     Eligibility,
     Observation,
     Prefix,
+    Question,
     RibEntry,
 )
 from pgcast_hooks.neighbors import ESTABLISHED
@@ -59,7 +60,15 @@ def judge(
     for name in facts.late:
         text = "gave no whole answer in the time there was"
         found.append(unknown("check.time", name, text, "pgcast check --timeout 30"))
-    return found + _reconciler(facts, found, allowed)
+    found += _reconciler(facts, found, allowed)
+    return found + _lax(config, facts)
+
+
+def _lax(config: Config, facts: Facts) -> list[Finding]:
+    """What is less strict than it could be, and explains nothing of the rest."""
+    clusters = config.clusters.values()
+    unverified = [one for each in clusters for one in member.judge_verified(each)]
+    return unverified + access.judge_secret(facts.tried)
 
 
 def _is_well(findings: Iterable[Finding]) -> bool:
@@ -196,12 +205,18 @@ def _routes(config: Config, facts: Facts) -> list[Finding]:
             if facts.exabgp is None or look is None or vip is None or not vip.here:
                 continue
             have = entries(facts.exabgp, route.prefix)
-            answer = look.roles[route.role].answer
-            seen = Observation(Eligibility.UNKNOWN, "Patroni does not answer")
-            if answer is not None:
-                seen = policy.judge(answer, cluster.scope, route.role)
+            answers = {q: _judged(look, q) for q in route.questions}
+            seen = policy.earned(route, answers)
             found += standing.judge_route(route, seen, override, have)
     return found
+
+
+def _judged(look: member.Look, question: Question) -> Observation:
+    answer = look.answers[question].answer
+    if answer is None:
+        why = "Patroni does not answer"
+        return Observation(Eligibility.UNKNOWN, why, question=question)
+    return policy.judge(answer, look.cluster.scope, question)
 
 
 def entries(answer: Answer, prefix: Prefix) -> list[RibEntry]:

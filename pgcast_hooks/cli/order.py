@@ -16,7 +16,7 @@ from pgcast_hooks.cli.duration import spoken
 from pgcast_hooks.cli.group import log
 from pgcast_hooks.errors import NotEarned, OverrideNotKept, PgcastError, Superseded
 from pgcast_hooks.model import Cluster, Eligibility, Order, Override, Prefix, Route
-from pgcast_hooks.policy import phrase
+from pgcast_hooks.policy import LEADERS, earned, phrase
 
 
 def give_withdrawal(
@@ -98,8 +98,11 @@ def homeless(hands: Host, clusters: Iterable[Cluster]) -> list[str]:
     return [
         f"clients of {scope} have no {role.value} to go to: this member is {seen.reason};"
         f" patronictl switchover {scope}"
-        for (scope, role), seen in observations.items()
-        if seen.eligibility is Eligibility.ELIGIBLE
+        for (scope, role), seen in (
+            ((scope, question.role), seen)
+            for (scope, question), seen in observations.items()
+        )
+        if seen.eligibility is Eligibility.ELIGIBLE and role in LEADERS
     ]
 
 
@@ -108,13 +111,12 @@ def ask(hands: Host, cluster: Cluster, routes: Sequence[Route]) -> None:
 
     Raises NotEarned where nobody does.
     """
-    from pgcast_hooks.observe import earner, observe
+    from pgcast_hooks.observe import earner, observe_routes
 
     limit = cluster.patroni.timeout
-    roles = {route.role for route in routes}
-    said = {role: observe(cluster, role, hands.state, limit) for role in roles}
+    said = observe_routes(cluster, routes, hands.state, limit)
     for route in routes:
-        seen = said[route.role]
+        seen = earned(route, said)
         standing = hands.overrides.standing(route.prefix)
         against = standing if standing and standing.order is Order.WITHDRAW else None
         if seen.eligibility is Eligibility.ELIGIBLE and against is None:

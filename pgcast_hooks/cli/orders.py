@@ -1,4 +1,4 @@
-"""What an operator orders: `pgcast announce`, `withdraw`, `auto` and `maintenance`.
+"""What an operator orders: `pgcast announce`, `withdraw`, `drain`, `auto` and `maintenance`.
 
 The order is written first and carried out then: whatever ends this process in between, the
 reconciler goes on from the order.
@@ -49,6 +49,7 @@ EXAMPLES
   pgcast withdraw main --for 30m --reason "disk repair"
   pgcast withdraw main 192.0.2.10/32
   pgcast announce main --for 1h --reason "Patroni is down everywhere"
+  pgcast drain main 192.0.2.20/32 --reason "new kernel, in a minute"
   pgcast auto main
 
 \b
@@ -136,6 +137,39 @@ def announce(
     hands.state.raise_generation()
     with standing_all_the_same(order):
         said = confirm(hands, cluster, routes, 0.0, config.callback.poll_interval)
+    log([f"{line}, {how_long(order)}" for line in said])
+    log(hands.troubles())
+
+
+@main.command(short_help="Ask routers to prefer other paths.", epilog=EPILOG)
+@arguments.scope
+@arguments.prefixes
+@_for("pgcast auto")
+@REASON
+@click.pass_obj
+def drain(
+    path: str, scope: str, prefixes: tuple[str, ...], left: float | None, reason: str
+) -> None:
+    """Announce the routes of SCOPE, or only the PREFIXes, with GRACEFUL_SHUTDOWN.
+
+    A standing order, for what several members announce: routers that honour the community
+    65535:0 (RFC 8326) prefer the others' paths, and this one still serves until they do.
+    Patroni decides as ever what is announced. Take it from the routers then with
+    'pgcast withdraw'.
+    """
+    from pgcast_hooks.confirm import look
+
+    config = configuration.load(path)
+    cluster = named_cluster(config, scope)
+    routes = named_routes(cluster, prefixes)
+    hands = _hands(config)
+    order = Override(Order.DRAIN, reason, user(), left=left)
+    for route in routes:
+        log([replaced(hands, route.prefix)])
+        hands.overrides.set(route.prefix, order)
+    hands.state.raise_generation()
+    with standing_all_the_same(order):
+        said = look(hands, cluster, routes)
     log([f"{line}, {how_long(order)}" for line in said])
     log(hands.troubles())
 

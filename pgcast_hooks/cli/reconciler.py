@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pgcast_hooks import config as configuration
-from pgcast_hooks.apply import Host, command, host
+from pgcast_hooks.apply import Host, commands, host
 from pgcast_hooks.cli.group import log, main, typed
 from pgcast_hooks.document import MAX_SECONDS
 from pgcast_hooks.errors import EX_UNAVAILABLE, LibraryMissing
@@ -71,7 +71,7 @@ def reconcile(
     config = configuration.load(path)
     hands = host(config, "reconcile", typed())
     if dry_run:
-        _print_plan(reconciler.reconcile(hands, config, dry_run=True))
+        _print_plan(hands, reconciler.reconcile(hands, config, dry_run=True))
         return
     hands.state.claim_reconciler()
     witness = _exporter(textfile, config, hands) if textfile else NOBODY
@@ -109,13 +109,14 @@ def _exporter(textfile: str, config: Config, hands: Host) -> Witness:
     return Exporter(Textfile(textfile), config, hands)
 
 
-def _print_plan(plan: Pass) -> None:
+def _print_plan(hands: Host, plan: Pass) -> None:
     """What one pass wants of each prefix, what differs, and what it would write."""
     for prefix, must in plan.want.items():
-        click.echo(f"want  {command(prefix, must)}")
+        lines = commands(hands, prefix, must)
+        click.echo("\n".join(f"want  {line}" for line in lines))
         if prefix in plan.differences:
             click.echo(f"have  {plan.differences[prefix]}")
-            click.echo(f"write {command(prefix, must)}")
+            click.echo("\n".join(f"write {line}" for line in lines))
     log(plan.unknown)
 
 

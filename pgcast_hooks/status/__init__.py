@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, NamedTuple, TypeVar
 
-from pgcast_hooks import bystander, observe, patroni, vip
+from pgcast_hooks import bystander, observe, patroni, policy, vip
 from pgcast_hooks.apply import Host, read
 from pgcast_hooks.errors import PatroniUnreachable, PgcastError
 from pgcast_hooks.model import (
@@ -51,9 +51,10 @@ def look(config: Config, chosen: Sequence[Cluster]) -> Status:
     """The status of the `chosen` clusters, with the routes that they name, and of this host."""
     hands = bystander.host(config)
     keys: dict[Key, Cluster] = {
-        (cluster.scope, route.role): cluster
+        (cluster.scope, question): cluster
         for cluster in chosen
         for route in cluster.routes
+        for question in route.questions
     }
     asked = _SideBySide()
     pipe = config.exabgp.lock_timeout + config.exabgp.timeout
@@ -75,7 +76,7 @@ def look(config: Config, chosen: Sequence[Cluster]) -> Status:
         )
         for cluster in chosen
     }
-    found = {key: _known(question()) for key, question in observations.items()}
+    found = {key: _known(key, asking()) for key, asking in observations.items()}
     answer, remembered = exabgp(), kept()
     troubles = hands.troubles()
     if isinstance(remembered, Silence):
@@ -98,9 +99,10 @@ def _observing(cluster: Cluster, key: Key) -> Callable[[], Observation]:
     return lambda: observe.look(cluster, key[1], cluster.patroni.timeout)
 
 
-def _known(observation: Observation | Silence) -> Observation:
+def _known(key: Key, observation: Observation | Silence) -> Observation:
     if isinstance(observation, Silence):
-        return Observation(Eligibility.UNKNOWN, f"Patroni {observation.why}")
+        why = f"Patroni {observation.why}"
+        return Observation(Eligibility.UNKNOWN, why, question=key[1])
     return observation
 
 
@@ -129,7 +131,10 @@ def _kept(
     prefixes = [route.prefix for cluster in chosen for route in cluster.routes]
     changes = hands.account.history.last_all()
     return _Kept(
-        since_known={key: state.since_known(*key) for key in keys},
+        since_known={
+            (scope, question): state.since_known(scope, policy.path(question))
+            for scope, question in keys
+        },
         overrides={prefix: hands.overrides.standing(prefix) for prefix in prefixes},
         last_changes={prefix: changes.get(str(prefix)) for prefix in prefixes},
         reconciler=state.reconciler(),

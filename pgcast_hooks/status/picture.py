@@ -18,8 +18,8 @@ from pgcast_hooks.model import (
     Observation,
     Override,
     Prefix,
+    Question,
     RibEntry,
-    Role,
     Route,
 )
 from pgcast_hooks.status.member import Local, Members
@@ -56,7 +56,7 @@ class Wanted(NamedTuple):
     grace_left: float | None = None  # seconds until it must be withdrawn
 
 
-Key = tuple[str, Role]
+Key = tuple[str, Question]
 
 
 class Seen(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pgcast_hooks import policy
+from pgcast_hooks import compare, policy
 from pgcast_hooks.exabgp import Answer
 from pgcast_hooks.model import (
     Cluster,
@@ -79,7 +79,7 @@ def wanted(
     decision = policy.decide(route, observation, override, carried, over)
     why = decision.reason
     must = Must.ANNOUNCED if decision.must else Must.WITHDRAWN
-    if override and override.order is not Order.HOLD:
+    if override and override.order in OBEYED:
         obeyed = OBEYED[override.order] is must  # else the VIP is missing
         return Wanted(must, decision.must, _ordered(override) if obeyed else why)
     if observation.eligibility is not Eligibility.UNKNOWN:
@@ -106,10 +106,9 @@ def _cluster(
 ) -> ClusterStatus:
     local, members = seen.local[cluster.scope], seen.members[cluster.scope]
     unknown = dict.fromkeys(
-        seen.observations[cluster.scope, route.role].reason
-        for route in cluster.routes
-        if seen.observations[cluster.scope, route.role].eligibility
-        is Eligibility.UNKNOWN
+        observation.reason
+        for observation in (_seen(cluster.scope, r, seen) for r in cluster.routes)
+        if observation.eligibility is Eligibility.UNKNOWN
     )
     others = [source.why for source in (local, members) if isinstance(source, Silence)]
     silences = (*(unknown or dict.fromkeys(others)),)
@@ -127,6 +126,12 @@ def _cluster(
     )
 
 
+def _seen(scope: str, route: Route, seen: Seen) -> Observation:
+    """What decides about a route of all that Patroni was asked."""
+    answers = {q: seen.observations[scope, q] for q in route.questions}
+    return policy.earned(route, answers)
+
+
 def _route(
     scope: str,
     route: Route,
@@ -134,8 +139,8 @@ def _route(
     answer: Answer | None,
     seen: Seen,
 ) -> RouteStatus:
-    observation = seen.observations[scope, route.role]
-    since = seen.since_known[scope, route.role]
+    observation = _seen(scope, route, seen)
+    since = seen.since_known[scope, observation.question]
     known = observation.eligibility is not Eligibility.UNKNOWN
     override = seen.overrides[route.prefix]
     carried = seen.carried[route.prefix]
@@ -179,7 +184,7 @@ def _differences(
     if must.must is Must.AS_IT_STANDS:
         return ()
     return tuple(
-        policy.differences({prefix: must.announcement}, standing).get(prefix, ())
+        compare.differences({prefix: must.announcement}, standing).get(prefix, ())
     )
 
 

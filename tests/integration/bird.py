@@ -12,9 +12,7 @@ from tests.integration.waiting import until
 CONFIG = """
 router id 10.9.0.2;
 protocol device {}
-protocol bgp exabgp {
-    local 10.9.0.2 as 65000;
-    neighbor 10.9.0.1 as 65001;
+template bgp session {
     multihop;
     passive;
     hold time 9;
@@ -22,16 +20,28 @@ protocol bgp exabgp {
     ipv4 { import all; export none; };
     ipv6 { import all; export none; };
 }
+protocol bgp exabgp from session {
+    local 10.9.0.2 as 65000;
+    neighbor 10.9.0.1 as 65001;
+}
+protocol bgp second from session {
+    local 10.9.0.2 as 65000;
+    neighbor 10.9.0.3 as 65001;
+}
+protocol bgp six from session {
+    local 2001:db8:9::2 as 65000;
+    neighbor 2001:db8:9::1 as 65001;
+}
 """
 
 
 class Bird:
     """A router in this process's network namespace."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, config: str = CONFIG) -> None:
         self._config = directory / "bird.conf"
         self._socket = directory / "bird.ctl"
-        self._config.write_text(CONFIG)
+        self._config.write_text(config)
 
     def __enter__(self) -> Bird:
         self._process = subprocess.Popen(
@@ -45,11 +55,12 @@ class Bird:
         self._process.terminate()
         self._process.wait(10)
 
-    def wait_established(self) -> None:
-        """Wait for the session with ExaBGP."""
+    def wait_established(self, session: str = "exabgp") -> None:
+        """Wait for a session with ExaBGP; there is one over IPv6, `six`, and one for a
+        `second`."""
         until(
-            lambda: "Established" in self._ask("show protocols exabgp"),
-            "the BGP session",
+            lambda: "Established" in self._ask(f"show protocols {session}"),
+            f"the BGP session {session}",
         )
 
     def disable(self) -> None:
@@ -60,6 +71,17 @@ class Bird:
         """Take it again, and wait for it."""
         self._command("enable exabgp")
         self.wait_established()
+
+    def count(self) -> int:
+        """How many routes the table has: quicker than to read them."""
+        return sum(
+            map(
+                int,
+                re.findall(
+                    r"^(\d+) of \d+ routes", self._ask("show route count"), re.M
+                ),
+            )
+        )
 
     def table(self) -> dict[str, tuple[int | None, int | None]]:
         """Prefix to (MED, local-preference) of each route that ExaBGP's UPDATEs have put there."""
@@ -75,6 +97,14 @@ class Bird:
                     int(preference[1]) if preference else None,
                 )
         return routes
+
+    def next_hops(self) -> dict[str, str]:
+        """Prefix to the next-hop of its route."""
+        found = {}
+        for prefix in self.table():
+            text = self._ask(f"show route {prefix} all")
+            found[prefix] = re.findall(r"BGP\.next_hop: (\S+)", text)[0]
+        return found
 
     def wait_table(self, expected: Mapping[str, int | None]) -> None:
         """Wait until the table is exactly this: prefix to MED."""

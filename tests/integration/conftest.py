@@ -30,7 +30,8 @@ ip address add 10.8.0.1/24 dev outside
 ip address add 10.8.0.2/24 dev outside
 ip route add default dev outside
 ip -6 route add default dev outside
-for address in 10.9.0.1/32 10.9.0.2/32 192.0.2.10/32 192.0.2.11/32 2001:db8::10/128; do
+for address in 10.9.0.1/32 10.9.0.2/32 10.9.0.3/32 2001:db8:9::1/128 2001:db8:9::2/128 \\
+    192.0.2.10/32 192.0.2.11/32 2001:db8::10/128; do
     ip address add $address dev lo
 done
 """

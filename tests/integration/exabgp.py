@@ -29,20 +29,27 @@ neighbor 10.9.0.2 {
 """
 
 
-def make_pipe() -> None:
+def make_pipe(name: str = PIPE.name) -> None:
     """A new pair of FIFOs, as an operator's tmpfiles.d makes them."""
     DIRECTORY.mkdir(exist_ok=True)
-    for name in ("exabgp.in", "exabgp.out"):
-        (DIRECTORY / name).unlink(missing_ok=True)
-        os.mkfifo(DIRECTORY / name, 0o600)
+    for end in (DIRECTORY / f"{name}.in", DIRECTORY / f"{name}.out"):
+        end.unlink(missing_ok=True)
+        os.mkfifo(end, 0o600)
 
 
 class Exabgp:
-    """An ExaBGP that runs; `settings` are environment variables, such as exabgp_api_ack=false."""
+    """An ExaBGP that runs; `settings` are environment variables, such as exabgp_api_ack=false,
+    and `pipe` is the name of its pipe, for a second one on this host."""
 
     def __init__(
-        self, version: str, directory: Path, config: str = CONFIG, **settings: str
+        self,
+        version: str,
+        directory: Path,
+        config: str = CONFIG,
+        pipe: str = PIPE.name,
+        **settings: str,
     ) -> None:
+        self.pipe = DIRECTORY / pipe
         self.version = version
         self._binary = CACHE / f"exabgp-{version}" / "bin" / "exabgp"
         self._config = directory / "exabgp.conf"
@@ -51,7 +58,7 @@ class Exabgp:
         self._settings = settings
 
     def __enter__(self) -> Exabgp:
-        make_pipe()
+        make_pipe(self.pipe.name)
         self.start()
         return self
 
@@ -65,6 +72,7 @@ class Exabgp:
             "exabgp_daemon_user": "root",
             "exabgp_log_destination": str(self._log),
             "exabgp_log_level": "INFO",
+            "exabgp_api_pipename": self.pipe.name,
             **self._settings,
         }
         self.process = subprocess.Popen(
@@ -91,13 +99,13 @@ class Exabgp:
     def reads(self) -> bool:
         """Whether somebody has the pipe open for reading."""
         with contextlib.suppress(OSError):
-            os.close(os.open(f"{PIPE}.in", os.O_WRONLY | os.O_NONBLOCK))
+            os.close(os.open(f"{self.pipe}.in", os.O_WRONLY | os.O_NONBLOCK))
             return True
         return False
 
     def write(self, *lines: str) -> None:
         """Write commands as a shell script does, without reading the answers."""
-        descriptor = os.open(f"{PIPE}.in", os.O_WRONLY)
+        descriptor = os.open(f"{self.pipe}.in", os.O_WRONLY)
         try:
             os.write(descriptor, "".join(f"{line}\n" for line in lines).encode())
         finally:
@@ -114,7 +122,7 @@ class Exabgp:
 
     def forget(self) -> None:
         """Withdraw whatever a test announced, and read whatever it left in the pipe."""
-        answers = os.open(f"{PIPE}.out", os.O_RDWR | os.O_NONBLOCK)
+        answers = os.open(f"{self.pipe}.out", os.O_RDWR | os.O_NONBLOCK)
         try:
             self.write("show adj-rib out extensive")
             lines = (line.split() for line in self._read(answers).splitlines())

@@ -89,6 +89,7 @@ def hang(handler: BaseHTTPRequestHandler) -> None:
 
 class _Server(ThreadingHTTPServer):
     fake: FakePatroni
+    request_queue_size = 128  # many may ask at once, as many clusters' Patronis are one
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hung up is no error of the test's."""

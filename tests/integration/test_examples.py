@@ -14,7 +14,11 @@ from click.testing import CliRunner
 from pgcast_hooks import cli
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SERVICES = ("pgcast-reconcile.service", "pgcast-reconcile-once.service")
+SERVICES = (
+    "pgcast-reconcile.service",
+    "pgcast-reconcile-once.service",
+    "pgcast-reconcile@.service",
+)
 UNITS = (*SERVICES, "pgcast-reconcile-once.timer")
 
 
@@ -112,6 +116,20 @@ def test_the_command_exists(name: str) -> None:
     for line in lines:
         result = CliRunner().invoke(cli.main, [*line.split(), "--help"])
         assert result.exit_code == 0, result.output
+
+
+def test_the_service_of_one_of_several_is_the_other_but_for_its_configuration() -> None:
+    """What is learnt about the one must not be forgotten in the other."""
+    one, each = (
+        {
+            line
+            for line in (EXAMPLES / name).read_text().splitlines()
+            if line and not line.startswith("#")
+        }
+        for name in ("pgcast-reconcile.service", "pgcast-reconcile@.service")
+    )
+    keys = {line.partition("=")[0] for line in one ^ each}
+    assert keys == {"Description", "After", "ExecStart"}
 
 
 def test_every_example_is_named_in_the_readme_or_in_another() -> None:

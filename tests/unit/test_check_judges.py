@@ -7,6 +7,7 @@ import ipaddress
 import math
 import os
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ from pgcast_hooks.model import (
     ReconcileSettings,
     RestAnswer,
     RibEntry,
+    Question,
     Role,
     Route,
 )
@@ -132,6 +134,12 @@ def test_sessions(
     [
         ([UP], [ROUTE], []),
         ([DOWN], [ROUTE6], []),
+        (
+            [UP._replace(local="2001:db8:1::11")],
+            [ROUTE],
+            [("CRITICAL", "exabgp.next_hop")],
+        ),
+        ([UP, UP._replace(local="2001:db8:1::11")], [ROUTE], []),
         ([UP], [ROUTE6], [("CRITICAL", "exabgp.family")]),
         (
             [UP._replace(families=("ipv6 unicast",))],
@@ -162,6 +170,7 @@ def tried(**changes: Any) -> dict[str, Any]:
     """What one user found; everything is well."""
     return {
         "read": {"/etc/pgcast/pgcast.yml": None},
+        "open": [],
         "ends": {"/run/e.in": None, "/run/e.out": None},
         "enters": True,
         "directory": None,
@@ -256,9 +265,15 @@ def test_trying(tmp_path: Path) -> None:
     Path(f"{base}.out").write_text("")
     before = sorted(str(path) for path in tmp_path.rglob("*"))
     found = access.try_all(
-        ["/nonexistent"], str(base), str(state), ["/bin/true", "/etc/passwd", "/etc"]
+        ["/nonexistent"],
+        str(base),
+        str(state),
+        ["/bin/true", "/etc/passwd", "/etc"],
+        ["/etc/passwd", "/etc/shadow", str(state / "generation"), "/nonexistent"],
     )
+    assert stat.S_IMODE((state / "generation").stat().st_mode) & 0o004
     assert found == {
+        "open": ["/etc/passwd"],  # the directory of the other is closed
         "read": {"/nonexistent": access.MISSING},
         "ends": {f"{base}.in": access.NO_READER, f"{base}.out": access.NOT_A_FIFO},
         "enters": True,
@@ -272,6 +287,16 @@ def test_trying(tmp_path: Path) -> None:
     assert access.try_all([], "x", str(base) + ".out", [])["directory"]
 
 
+def test_a_secret_that_all_may_read() -> None:
+    """Told once, whoever found it."""
+    open_one = {"open": ["/etc/pgcast/pgcast.yml"]}
+    found = access.judge_secret(
+        {"root": tried(**open_one), "postgres": tried(**open_one)}
+    )
+    assert bad(found) == [("WARNING", "config.secret")]
+    assert bad(access.judge_secret({"postgres": tried()})) == []
+
+
 # Patroni
 
 ENDPOINT = PatroniEndpoint("http://127.0.0.1:8008", 1.0)
@@ -282,7 +307,23 @@ ABOUT = {"version": "4.1.5", "scope": "main", "name": "pg1"}
 def look(answer: RestAnswer | None, reason: str = "") -> member.Look:
     asked = member.Asked(answer, reason, 0.0)
     nothing = member.Asked(None, "", 0.0)
-    return member.Look(CLUSTER, {Role.PRIMARY: asked}, nothing, nothing, {})
+    return member.Look(CLUSTER, {Question(Role.PRIMARY): asked}, nothing, nothing, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "verify", "expected"),
+    [
+        ("https://127.0.0.1:8008", True, []),
+        ("https://127.0.0.1:8008", False, [("WARNING", "patroni.tls")]),
+        ("http://127.0.0.1:8008", False, []),
+    ],
+)
+def test_a_certificate_that_nobody_looks_at(
+    url: str, verify: bool, expected: list[tuple[str, str]]
+) -> None:
+    """Told where there is one."""
+    lax = CLUSTER._replace(patroni=ENDPOINT._replace(url=url, verify=verify))
+    assert bad(member.judge_verified(lax)) == expected
 
 
 def says(**changes: Any) -> RestAnswer:

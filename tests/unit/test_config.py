@@ -168,6 +168,120 @@ def test_a_mistake_is_named_with_its_key(document: Any, expected: str) -> None:
     )
 
 
+HTTPS = {"url": "https://127.0.0.1:8008"}
+HTTP = {"url": "http://127.0.0.1:8008"}
+HIDDEN = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("patroni", "expected"),
+    [
+        ([HIDDEN], "patroni: must be a URL, or a mapping with url, timeout, cafile,"),
+        (f"http://pgcast:{HIDDEN}@127.0.0.1:8008", "url: *** with an @ is not an http"),
+        ({**HTTPS, "verify": "no"}, "verify: 'no' is neither true nor false"),
+        ({**HTTPS, "verify": None}, "verify: None is neither true nor false"),
+        (
+            {**HTTPS, "verify": False, "cafile": "/ca"},
+            "verify: false goes with no 'cafile'",
+        ),
+        ({**HTTPS, "server_name": "pg1/x"}, "server_name: 'pg1/x' is not a name such"),
+        ({**HTTPS, "server_name": "a." * 128}, "is not a name such as pg1.example.com"),
+        ({**HTTPS, "server_name": None}, "server_name: None is not a name"),
+        ({**HTTP, "server_name": "pg1"}, "server_name: goes with an https:// address"),
+        ({**HTTPS, "unix_socket": "/s"}, "unix_socket: goes with an http:// address"),
+        ({**HTTP, "unix_socket": "s"}, "unix_socket: 's' is not an absolute path"),
+        ({**HTTP, "unix_socket": f"/{'ä' * 54}"}, "longer than the 107 bytes"),
+        ({**HTTP, "username": "u"}, "username: needs 'password' or 'password_file'"),
+        ({**HTTP, "username": 7, "password": HIDDEN}, "username: is not text: write"),
+        ({**HTTP, "username": "u:v", "password": HIDDEN}, "username: has a colon"),
+        ({**HTTP, "password": HIDDEN}, "patroni.password: needs 'username' beside it"),
+        ({**HTTP, "password_file": "/p"}, "password_file: needs 'username' beside it"),
+        (
+            {**HTTP, "username": "u", "password": HIDDEN, "password_file": "/p"},
+            "password_file: goes with no 'password' beside it",
+        ),
+        ({**HTTP, "username": "u", "password": ""}, "password: is not text: write it"),
+        ({**HTTP, "username": "u", "password": 12}, "password: is not text: write it"),
+        (
+            {**HTTP, "username": "u", "password": f"{HIDDEN}\n"},
+            "password: has characters that do not print",
+        ),
+        ({**HTTP, "headers": f"X-Token: {HIDDEN}"}, "headers: must be a mapping of"),
+        ({**HTTP, "headers": None}, "headers: must be a mapping of header names"),
+        ({**HTTP, "headers": {"X Token": HIDDEN}}, "'X Token' is not the name of a"),
+        ({**HTTP, "headers": {12: HIDDEN}}, "headers: 12 is not the name of a header"),
+        ({**HTTP, "headers": {"X-A\n": HIDDEN}}, "'X-A\\n' is not the name of a"),
+        ({**HTTP, "headers": {"X-A": f"{HIDDEN}\r\nX-B: 1"}}, "X-A: is not one line"),
+        ({**HTTP, "headers": {"X-A": f"{HIDDEN}\n"}}, "X-A: is not one line"),
+        ({**HTTP, "headers": {"X-A": f" {HIDDEN}"}}, "X-A: is not one line"),
+        (
+            {**HTTP, "headers": {"X-A": f"{HIDDEN}é"}},
+            "X-A: is not one line of printable",
+        ),
+        ({**HTTP, "headers": {"X-A": 12}}, "X-A: is not one line of printable ASCII"),
+        (
+            {**HTTP, "headers": {"X-A": HIDDEN, "x-a": HIDDEN}},
+            "headers.x-a: stands there a second time",
+        ),
+        (
+            {
+                **HTTP,
+                "username": "u",
+                "password": HIDDEN,
+                "headers": {"authorization": HIDDEN},
+            },
+            "headers.Authorization: goes with no 'username'",
+        ),
+    ],
+)
+def test_a_mistake_in_how_patroni_is_asked(patroni: Any, expected: str) -> None:
+    """Each is named with its key, alone, and none quotes a secret."""
+    found = problems(changed("clusters", "main", "patroni", value=patroni))
+    assert len(found) == 1, found
+    assert expected in found[0]
+    assert HIDDEN not in found[0]
+
+
+ASKED = {
+    **HTTP,
+    "username": "pgcast",
+    "password": HIDDEN,
+    "headers": {"X-Token": HIDDEN},
+    "unix_socket": "/run/patroni.sock",
+}
+
+
+def test_secrets_are_printed_nowhere() -> None:
+    """Neither by check-config nor by chance; what check-config prints is a configuration."""
+    parsed = config.parse(changed("clusters", "main", "patroni", value=ASKED))
+    patroni = parsed.clusters["main"].patroni
+    assert patroni.password == HIDDEN
+    assert patroni.headers == (("X-Token", HIDDEN),)
+    assert HIDDEN not in repr(parsed)
+    effective = config.effective(parsed)
+    assert HIDDEN not in yaml.safe_dump(effective)
+    shown = effective["clusters"]["main"]["patroni"]
+    assert shown == {
+        **ASKED,
+        "timeout": 1.0,
+        "verify": True,
+        "password": "***",
+        "headers": {"X-Token": "***"},
+    }
+    config.parse(effective)
+
+
+def test_a_file_that_is_named_must_be_there() -> None:
+    """Each by its key; a password is one of them."""
+    files = dict.fromkeys(("cafile", "certfile", "keyfile", "password_file"), "/none")
+    asked = {**HTTPS, "username": "u", **files}
+    parsed = config.parse(changed("clusters", "main", "patroni", value=asked))
+    assert config.missing_files(parsed) == [
+        f"clusters.main.patroni.{key}: /none cannot be read by this user"
+        for key in files
+    ]
+
+
 def test_every_mistake_is_reported_at_once() -> None:
     """Nobody mends a file one mistake per run."""
     document = changed(*ROUTE, "prefix", value="nonsense")
@@ -256,6 +370,9 @@ def test_effective_is_taken_back() -> None:
             "cafile": "/ca",
             "certfile": "/c",
             "keyfile": "/k",
+            "server_name": "pg1.example.com",
+            "username": "pgcast",
+            "password_file": "/p",
         },
         "routes": [
             {

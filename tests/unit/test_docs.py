@@ -12,7 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from pgcast_hooks import cli, config, errors
+from pgcast_hooks import cli, config, endpoint, errors
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -73,8 +73,8 @@ def test_the_configuration_table_has_every_key() -> None:
         }
     }
     effective = config.effective(config.parse(document))
-    keys = {*effective["exabgp"], *effective["callback"], "pipe", "cafile", "certfile"}
-    keys |= {*effective["clusters"]["main"]["patroni"], "keyfile"}
+    keys = {*effective["exabgp"], *effective["callback"], "pipe"}
+    keys |= {*effective["clusters"]["main"]["patroni"], *endpoint.KEYS}
     keys |= {*effective["clusters"]["main"]["routes"][0], "attribute", "base"}
     for key in keys:
         assert re.search(rf"\.{key}`", table), key

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgcast_hooks import exabgp
+from pgcast_hooks import exabgp, grammar
 from pgcast_hooks.errors import NoAnswer, UnexpectedAnswer
 from pgcast_hooks.model import Announcement, Neighbor, RibEntry
 
@@ -41,12 +41,12 @@ V6 = ipaddress.ip_network("2001:db8::1/128")
 )
 def test_announce(announcement: Announcement, command: str) -> None:
     """The command names prefix, next-hop and fence, in ExaBGP's words."""
-    assert exabgp.announce(announcement) == command
+    assert grammar.announce(announcement) == [command]
 
 
 def test_withdraw() -> None:
     """A withdrawal needs the prefix only."""
-    assert exabgp.withdraw(V6) == "withdraw route 2001:db8::1/128"
+    assert grammar.withdraw(V6) == "withdraw route 2001:db8::1/128"
 
 
 ROUTE = RibEntry("10.0.0.1", "10.0.0.11", V4, "10.0.0.11", 990)
@@ -80,7 +80,7 @@ ROUTE = RibEntry("10.0.0.1", "10.0.0.11", V4, "10.0.0.11", 990)
 )
 def test_a_line_of_adj_rib_out(line: str, entry: RibEntry | None) -> None:
     """Lines as each version prints them."""
-    assert exabgp.route(line) == entry
+    assert grammar.route(line) == entry
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_line_of_adj_rib_out(line: str, entry: RibEntry | None) -> None:
 def test_a_route_that_cannot_be_read_is_an_error(rest: str) -> None:
     """A route that might be ours is never overlooked in silence."""
     with pytest.raises(UnexpectedAnswer, match="cannot read"):
-        exabgp.route(f"{NAME} ipv4 unicast {rest}")
+        grammar.route(f"{NAME} ipv4 unicast {rest}")
 
 
 EXTENSIVE = """Neighbor 10.0.0.1
@@ -210,8 +210,8 @@ def speaker(peer: Exabgp) -> exabgp.Speaker:
     return exabgp.Speaker(peer, lambda: None)
 
 
-ANNOUNCE = exabgp.announce(Announcement(V4, None, med=990))
-WITHDRAW = exabgp.withdraw(V4)
+ANNOUNCE = grammar.announce(Announcement(V4, None, med=990))[0]
+WITHDRAW = grammar.withdraw(V4)
 
 
 def left_behind(command: str) -> list[str]:

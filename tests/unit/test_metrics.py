@@ -20,6 +20,7 @@ from pgcast_hooks.model import (
     Observation,
     Order,
     Override,
+    Question,
     RibEntry,
     Role,
 )
@@ -31,7 +32,7 @@ PREFIX = ipaddress.ip_network("192.0.2.10/32")
 ENTRY = RibEntry("10.0.0.1", "10.0.0.11", PREFIX, "10.0.0.11", 99_993, 107)
 ROUTE = RouteFacts("main", PREFIX, Role.PRIMARY, True, (ENTRY,))
 SEEN = {
-    ("main", Role.PRIMARY): Observation(
+    ("main", Question(Role.PRIMARY)): Observation(
         Eligibility.ELIGIBLE, "primary on timeline 7", 7
     )
 }

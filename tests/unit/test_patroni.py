@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pgcast_hooks import patroni
@@ -33,3 +35,28 @@ def test_an_error_without_words_of_the_system(depth: int) -> None:
     assert "0x" not in said
     assert "went" in said
     assert len(said) <= 200
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"", "does not hold a password, which is one line of text"),
+        (b"hunter2\nhunter3\n", "does not hold a password, which is one line of text"),
+        (b"h" * 1001, "does not hold a password, which is one line of text"),
+        (b"hunter2\xff", "is not UTF-8"),
+    ],
+)
+def test_a_password_file_that_holds_none(
+    tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    """Patroni is not asked, and what stands in the file is not told."""
+    path = tmp_path / "password"
+    if content is not None:
+        path.write_bytes(content)
+    url = "http://127.0.0.1:1"
+    endpoint = PatroniEndpoint(url, 5.0, username="pgcast", password_file=str(path))
+    with pytest.raises(PatroniUnreachable) as raised:
+        patroni.ask(endpoint, "primary", 5.0)
+    said = f"Patroni at {url}/primary cannot be asked: password_file {path} {why}"
+    assert str(raised.value) == said

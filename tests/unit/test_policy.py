@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgcast_hooks import policy
+from pgcast_hooks import compare, policy
 from pgcast_hooks.errors import FenceExhausted
 from pgcast_hooks.model import (
     Announcement,
@@ -22,6 +22,7 @@ from pgcast_hooks.model import (
     OnUnreachable,
     Order,
     Override,
+    Question,
     ReconcileSettings,
     RestAnswer,
     RibEntry,
@@ -31,6 +32,7 @@ from pgcast_hooks.model import (
 
 PREFIX = ipaddress.ip_network("192.0.2.10/32")
 VIP = ipaddress.ip_address("192.0.2.10")
+PRIMARY = Question(Role.PRIMARY)
 ELIGIBLE, NOT_ELIGIBLE, UNKNOWN = Eligibility
 WITHDRAW, LOOK, CONFIRM = Hint
 
@@ -67,7 +69,7 @@ def a_route(
 def test_hint(action: str, role: str, expected: Hint) -> None:
     """The action counts before the role, and a word that is not known never
     announces."""
-    assert policy.hint(Callback(action, role, "main"), Role.PRIMARY) is expected
+    assert policy.hint(Callback(action, role, "main"), a_route()) is expected
 
 
 def body(**values: Any) -> dict[str, Any]:
@@ -112,7 +114,7 @@ def body(**values: Any) -> dict[str, Any]:
 )
 def test_judge(status: int, answer: Any, expected: Eligibility) -> None:
     """The status alone is not enough, and nothing that is odd is believed."""
-    observation = policy.judge(RestAnswer(status, answer), "main", Role.PRIMARY)
+    observation = policy.judge(RestAnswer(status, answer), "main", PRIMARY)
     assert observation.eligibility is expected
     assert (observation.timeline == 7) is (expected is ELIGIBLE)
 
@@ -131,7 +133,7 @@ json_values = st.recursive(
 )
 def test_no_answer_is_a_bug(status: int, answer: dict[str, Any]) -> None:
     """Whatever Patroni's port says, judging it raises nothing."""
-    policy.judge(RestAnswer(status, answer), "main", Role.PRIMARY)
+    policy.judge(RestAnswer(status, answer), "main", PRIMARY)
 
 
 @given(st.integers(1, 99_999), st.integers(1, 99_999))
@@ -250,7 +252,7 @@ def test_hint_with_an_override(
 ) -> None:
     """A callback obeys a standing order, and waits for nothing that it forbids."""
     callback = Callback(action, role, "main")
-    assert policy.hint(callback, Role.PRIMARY, ORDERS[order]) is expected
+    assert policy.hint(callback, a_route(), ORDERS[order]) is expected
 
 
 WANTED = Announcement(PREFIX, None, med=99_993)
@@ -263,8 +265,19 @@ def test_an_ipv6_route_with_an_ipv4_next_hop_is_not_announced_as_wanted() -> Non
     prefix = ipaddress.ip_network("2001:db8::10/128")
     want = {prefix: WANTED._replace(prefix=prefix)}
     have = [STANDING._replace(prefix=prefix, next_hop="self")]
-    ((wrong,),) = policy.differences(want, have).values()
+    ((wrong,),) = compare.differences(want, have).values()
     assert "next-hop 10.0.0.11, must be an IPv6 address: set next_hop" in wrong
+
+
+@pytest.mark.parametrize("next_hop", ["self", "10.9.0.1"])
+def test_an_ipv4_route_with_an_ipv6_next_hop_is_not_announced_as_wanted(
+    next_hop: str,
+) -> None:
+    """On an IPv6 session 4.2.21 sends nothing, and later ones name the router-id."""
+    local = "2001:db8:9::1"
+    have = [STANDING._replace(local=local, next_hop=next_hop)]
+    ((wrong,),) = compare.differences({PREFIX: WANTED}, have).values()
+    assert "must be an address of your choice: set next_hop" in wrong
 
 
 @pytest.mark.parametrize(
@@ -315,7 +328,7 @@ def test_differences(
 ) -> None:
     """The read-back is the verdict: route, fence and next-hop, for each neighbor."""
     unmanaged = STANDING._replace(prefix=ipaddress.ip_network("198.51.100.0/24"))
-    found = policy.differences({PREFIX: wanted}, [unmanaged, *have])
+    found = compare.differences({PREFIX: wanted}, [unmanaged, *have])
     assert found == ({PREFIX: expected} if expected else {})
 
 

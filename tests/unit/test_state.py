@@ -37,6 +37,40 @@ def test_unread_marks_outlive_the_process(tmp_path: Path) -> None:
         assert State(str(tmp_path)).unread_marks() == count
 
 
+def test_what_is_about_one_exabgp_is_kept_apart(tmp_path: Path) -> None:
+    """Two configurations share a directory: neither counts the other's marks, nor takes its
+    reconciler or its pass for its own. Who acted last is the host's."""
+    one, other = State(str(tmp_path)), State(str(tmp_path), "/run/exabgp/second")
+    one.note_unread_marks(7)
+    one.note_pass(PASS)
+    one.claim_reconciler()
+    assert other.unread_marks() == 0
+    assert other.last_pass() is None
+    assert other.reconciler() is None
+    other.claim_reconciler()
+    one.raise_generation()
+    assert other.generation() == one.generation()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("generation", "last-pass", "reconciler", "unread-marks"),
+        "reconciler-%2Frun%2Fexabgp%2Fsecond",
+        "unread-marks-%2Frun%2Fexabgp%2Fsecond",
+    }
+
+
+def test_a_pipe_has_one_name(tmp_path: Path) -> None:
+    """However it is written; and no two have the same."""
+    (tmp_path / "link").symlink_to("/run/exabgp")
+    for path in (
+        "/run/exabgp/exabgp",
+        f"{tmp_path}/link/exabgp",
+        "/run/./exabgp/exabgp",
+    ):
+        State(str(tmp_path), path).note_unread_marks(1)
+    for path in ("/run/a/b", "/run/a%2Fb", "/run/exabgp"):
+        State(str(tmp_path), path).note_unread_marks(1)
+    assert len(list(tmp_path.glob("unread-marks*"))) == 4
+
+
 def test_marks_are_bounded(tmp_path: Path) -> None:
     """An ExaBGP that hung through a hundred callbacks does not make the next exchange
     endless."""

@@ -26,6 +26,7 @@ from pgcast_hooks.model import (
     ReconcileSettings,
     RestAnswer,
     RibEntry,
+    Question,
     Role,
 )
 from pgcast_hooks.status import member
@@ -112,12 +113,12 @@ def seen(of: Config, **changes: Any) -> Seen:
     )
     one = member.Member("pg1", "10.0.0.11", "leader", "running", 7, None, {})
     found = Seen(
-        observations={(scope, Role.PRIMARY): observation},
+        observations={(scope, Question(Role.PRIMARY)): observation},
         carried=dict.fromkeys(prefixes, True),
         local={scope: local},
         members={scope: member.Members((one,), False, None)},
         exabgp=Answer(entries, 0, "5.0.15", (neighbor,)),
-        since_known={(scope, Role.PRIMARY): 1.0},
+        since_known={(scope, Question(Role.PRIMARY)): 1.0},
         overrides=dict.fromkeys(prefixes),
         last_changes=dict.fromkeys(prefixes),
         reconciler="1234",
@@ -158,7 +159,7 @@ UP = Neighbor("10.0.0.1", state="established")
         (
             {
                 "exabgp": Answer((), 0, None, ()),
-                "observations": {("main", Role.PRIMARY): NOT_EARNED},
+                "observations": {("main", Question(Role.PRIMARY)): NOT_EARNED},
                 "overrides": {PREFIX: order(Order.ANNOUNCE)},
                 "carried": {PREFIX: False},
             },
@@ -173,7 +174,7 @@ def test_levels(changes: dict[str, Any], level: Level) -> None:
 
 def test_what_is_wrong_weighs_more_than_what_is_not_known() -> None:
     """With Patroni silent for longer than the grace, a route that stands must not."""
-    key = ("main", Role.PRIMARY)
+    key = ("main", Question(Role.PRIMARY))
     silent = {"observations": {key: UNKNOWN}}
     found = status(config(), **silent, since_known={key: 1.0})
     assert found.level is Level.UNKNOWN

@@ -11,6 +11,8 @@ import pytest
 
 from tests.lab.event import Observer
 from tests.lab.lab import Lab
+from tests.lab.network import READ_VIP, VIP
+from tests.lab.traffic import Reader
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,3 +49,22 @@ def watch(lab: Lab) -> Iterator[Observer]:
     """A client that writes through the VIP all the time; watches at the router and the members."""
     with Observer(lab) as observer:
         yield observer
+
+
+@pytest.fixture
+def reconciled(lab: Lab) -> Iterator[None]:
+    """Reconcilers on every member, readers at both replicas."""
+    lab.reconcile(True)
+    lab.wait_for(
+        lambda: lab.next_hops(READ_VIP) == lab.replicas(), 30, "readers at the replicas"
+    )
+    yield
+    lab.reconcile(False)
+
+
+@pytest.fixture
+def writable(lab: Lab, reconciled: None) -> Iterator[None]:
+    """At no time does the read-write VIP answer from a replica: a reader asks it all the while."""
+    with Reader(lab, VIP) as reader:
+        yield
+    assert reader.by_replica() == []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.files import edited
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.network import VIP
@@ -60,22 +61,6 @@ def wrong(host: Host, user: str | None = None) -> set[str]:
 
 
 @contextlib.contextmanager
-def edited(host: Host, path: str, old: str, new: str) -> Iterator[None]:
-    """A file on a host with something else in it."""
-    text = host.run(["cat", path]).stdout
-    assert old in text
-    write(host, path, text.replace(old, new))
-    try:
-        yield
-    finally:
-        write(host, path, text)
-
-
-def write(host: Host, path: str, text: str) -> None:
-    host.run(["sh", "-c", f"cat > {path}"], stdin=text)
-
-
-@contextlib.contextmanager
 def done(host: Host, break_it: str, mend_it: str) -> Iterator[None]:
     """A shell command that breaks, and one that mends."""
     host.run(["sh", "-euc", break_it])
@@ -99,7 +84,7 @@ def test_a_healthy_host(lab: Lab, host: Host) -> None:
     code, out = check(leader, "--nagios")
     assert code == 0
     assert out.startswith("PGCAST OK - ")
-    assert "'neighbors_established'=1;;;0;1 'routes_announced'=1;;;0;1" in out
+    assert "'neighbors_established'=1;;;0;1 'routes_announced'=2;;;0;2" in out
 
 
 def told(host: Host, user: str | None) -> list[str]:
@@ -333,6 +318,7 @@ def test_the_leader_does_not_announce(lab: Lab, host: Host) -> None:
         assert wrong(lab.hosts[leader]) == {"route.announced"}
     finally:
         lab.reconciler[leader].signal(signal.SIGCONT)
+    lab.wait_healthy(20)
 
 
 def test_a_replica_announces(lab: Lab, host: Host) -> None:
@@ -343,3 +329,4 @@ def test_a_replica_announces(lab: Lab, host: Host) -> None:
         assert wrong(host) == {"route.announced"}
     finally:
         lab.reconciler[host.name].signal(signal.SIGCONT)
+    lab.wait_for(lambda: len(lab.bird_paths()) == 1, 20, "lone path")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import statistics
@@ -294,9 +295,12 @@ def _answers(lab: Lab, name: str) -> bool:
 def _announced(lab: Lab, name: str) -> bool:
     """Whether Adj-RIB-Out holds the route."""
     result = lab.hosts[name].run(
-        ["/opt/pgcast/bin/pgcast", "show"], user="postgres", check=False
+        ["/opt/pgcast/bin/pgcast", "show", "--json"], user="postgres", check=False
     )
-    return " yes " in result.stdout
+    if result.returncode != 0:
+        return False
+    routes = json.loads(result.stdout)["routes"]
+    return any(r["prefix"] == f"{VIP}/32" and r["announced"] for r in routes)
 
 
 def test_exabgp_reloads(lab: Lab) -> None:

@@ -14,7 +14,7 @@ from .event import Event, Observer
 from .host import in_thread
 from .lab import Lab
 from .network import VIP
-from .watch import Writer
+from .traffic import Writer
 
 COLUMNS = "{:>8}  {:6}  {:>8}  {:8}  {:18}  {}"
 

@@ -10,7 +10,8 @@ import time
 from typing import Callable
 
 from .lab import Lab
-from .watch import Attempt, Outage, PrimaryWatch, RouteChange, RouteWatch, Writer
+from .traffic import Attempt, Outage, Writer
+from .watch import PrimaryWatch, RouteChange, RouteWatch
 
 
 @dataclasses.dataclass(frozen=True)

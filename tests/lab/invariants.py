@@ -12,11 +12,14 @@ import time
 
 from .host import in_thread
 from .lab import Lab
-from .watch import Attempt, RouteWatch, Watch, Writer
+from .network import READ_VIP
+from .traffic import Attempt, Writer
+from .watch import RouteWatch, Watch
 
 TIMELINE = "a client's timeline went back"
 TWO_ROUTES = "routes of two members at once"
 CONVERGENCE = "did not converge"
+REPLICA = "the read-write VIP answered from a replica"
 LOST = "acknowledged writes are missing"
 
 
@@ -67,6 +70,9 @@ class Invariants(Watch):
             for attempt in attempts:
                 if attempt.ok:
                     self._check_attempt(attempt)
+                if attempt.by_replica:
+                    detail = f"write {attempt.number}: {attempt.error}"
+                    self._found.append(Violation(attempt.start, REPLICA, detail))
             self.attempts_seen += len(attempts)
             changes = self.routes.changes[self.changes_seen :]
             for change in changes:
@@ -124,8 +130,11 @@ class Invariants(Watch):
         ]
 
 
-def trouble(lab: Lab, checks: Invariants, synchronous: bool) -> str | None:
-    """What is not yet as it was before a fault; None when all is well."""
+def trouble(
+    lab: Lab, checks: Invariants, synchronous: bool, readers: bool
+) -> str | None:
+    """What is not yet as it was before a fault; None when all is well. With `readers` the
+    read-only VIP must be at all replicas and nowhere else."""
     problem = lab.unhealthy()
     if problem:
         return problem
@@ -133,6 +142,9 @@ def trouble(lab: Lab, checks: Invariants, synchronous: bool) -> str | None:
     paths = sorted(path.member for path in lab.bird_paths())
     if paths != [leader]:
         return f"the router has paths from {paths}, the leader is {leader}"
+    replicas = [member for member in lab.members if member != leader]
+    if readers and lab.next_hops(READ_VIP) != replicas:
+        return f"readers are sent to {lab.route(READ_VIP)}, the leader is {leader}"
     if synchronous and not any(m.role == "sync_standby" for m in lab.cluster()):
         return "no synchronous standby"
     last = checks.last

@@ -24,6 +24,8 @@ CLIENT = "10.0.1.2"
 CLIENT_GATEWAY = "10.0.1.1"
 VIP = "192.0.2.10"
 VIP6 = "2001:db8::10"
+READ_VIP = "192.0.2.20"
+READ_VIP6 = "2001:db8::20"
 # Nobody's: what is sent to it is dropped without a word, as by a firewall.
 NOWHERE = "02:00:00:00:00:01"
 
@@ -31,7 +33,8 @@ NOWHERE = "02:00:00:00:00:01"
 def etc_hosts() -> str:
     """The text of /etc/hosts, the same everywhere."""
     rows = [f"{address} {name}" for name, address in {**LAN, "client": CLIENT}.items()]
-    return "\n".join(["127.0.0.1 localhost", "::1 localhost", *rows, f"{VIP} vip", ""])
+    rows += [f"{VIP} vip", f"{READ_VIP} read"]
+    return "\n".join(["127.0.0.1 localhost", "::1 localhost", *rows, ""])
 
 
 def lan6(name: str) -> str:
@@ -62,6 +65,10 @@ class Network:
         self.router.sysctl(
             ipv4__conf__all__send_redirects=0, ipv4__conf__lan__send_redirects=0
         )
+        # Readers are spread by their ports; see examples/bird.conf.
+        self.router.sysctl(
+            ipv4__fib_multipath_hash_policy=1, ipv6__fib_multipath_hash_policy=1
+        )
         for name in self.hosts:
             if name != "router":
                 self.attach(name)
@@ -88,6 +95,7 @@ class Network:
             host.sysctl(ipv4__conf__all__arp_ignore=1, ipv4__conf__all__arp_announce=2)
             host.ip("-6", "route", "replace", "default", "via", lan6("router"))
             self._address(host, "lo", VIP + "/32", VIP6 + "/128")
+            self._address(host, "lo", READ_VIP + "/32", READ_VIP6 + "/128")
 
     def cut(self, name: str) -> None:
         """Pull the cable out of the switch."""

@@ -84,6 +84,11 @@ class Questions:
         ]
         return leaders[0] if leaders else None
 
+    def replicas(self) -> list[str]:
+        """The names of the members that are not the leader."""
+        leader = self.leader()
+        return [name for name in MEMBERS if name != leader]
+
     def timeline(self) -> int | None:
         """The leader's timeline."""
         leaders = [m.timeline for m in self.cluster() if m.role == "leader"]

@@ -19,6 +19,7 @@ from .network import LAN, VIP
 CACHE = Path(os.environ.get("PGCAST_LAB_CACHE", "/var/cache/pgcast"))
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PIPE = "/run/exabgp/exabgp"
+PATRONI_YML = "/etc/patroni/patroni.yml"
 
 
 class Service:

@@ -18,7 +18,8 @@ from .invariants import CONVERGENCE, Invariants, Violation, trouble
 from .lab import Lab
 from .report import Result, head, line, print_violations, table
 from .services import Service
-from .watch import RouteWatch, Writer
+from .traffic import Writer
+from .watch import RouteWatch
 
 BOUND = 90.0
 """Seconds for all to be well again after a fault was undone."""
@@ -143,7 +144,7 @@ class Soak:
         while True:
             self._supervise()
             try:
-                problem = trouble(self.lab, checks, self.synchronous)
+                problem = trouble(self.lab, checks, self.synchronous, self.reconciler)
             except (
                 LabError,
                 OSError,

@@ -1,4 +1,4 @@
-"""Who watches while a test does its worst: at the router, at the client, at the members.
+"""Who watches while a test does its worst: at the router and at the members; `traffic` has the clients.
 
 It exists because an outage is a difference between two moments, and moments that are polled for
 are wrong by the polling interval. All clocks are the machine's (seconds since the epoch).
@@ -9,13 +9,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import json
 import re
 import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -143,107 +140,6 @@ def parse_route_change(line: str, prefix: str = VIP) -> RouteChange | None:
     )
     gone = match[2] is not None
     return RouteChange(moment.timestamp(), None if gone else "+".join(members) or None)
-
-
-@dataclasses.dataclass(frozen=True)
-class Attempt:
-    """One write of the client; `timeline` and `member` as the server told them."""
-
-    number: int
-    start: float
-    end: float
-    ok: bool
-    timeline: int | None = None
-    member: str | None = None
-    error: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Outage:
-    """No write was acknowledged between `start` and `end`."""
-
-    start: float
-    end: float
-
-    @property
-    def seconds(self) -> float:
-        return self.end - self.start
-
-
-class Writer(Watch):
-    """A client that starts a write through the VIP every 20 ms; see writer.py."""
-
-    def __init__(self, lab: Lab, address: str = VIP, interval: float = 0.02) -> None:
-        self.lab = lab
-        self.argv = [
-            sys.executable,
-            str(Path(__file__).with_name("writer.py")),
-            app_dsn(address),
-        ]
-        self.argv += ["--interval", str(interval)]
-        self.attempts: list[Attempt] = []
-
-    def start(self) -> None:
-        """Return when the first write has been acknowledged."""
-        self._process = subprocess.Popen(
-            [*self.lab.client.in_network(), *BOUND, *self.argv],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            env={"PATH": PATH, "LANG": "C.UTF-8"},
-            text=True,
-        )
-        self._thread = in_thread(self._read)
-        try:
-            self.lab.wait_for(
-                lambda: any(a.ok for a in self.attempts), 20, "write through the VIP"
-            )
-        except LabError:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        end(self._process, self._thread)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with contextlib.suppress(ValueError):
-                self.attempts.append(Attempt(**json.loads(line)))
-
-    def acknowledged(self, since: float = 0) -> list[Attempt]:
-        """The writes that succeeded, in the order of their ends."""
-        found = [a for a in list(self.attempts) if a.ok and a.end >= since]
-        return sorted(found, key=lambda a: a.end)
-
-    def wait_for_write(self, member: str, since: float, timeout: float = 60) -> None:
-        """Wait until a write that started after `since` reached this member."""
-        self.lab.wait_for(
-            lambda: any(
-                a.member == member and a.start >= since
-                for a in self.acknowledged(since)
-            ),
-            timeout,
-            f"write through the VIP that reaches {member}",
-        )
-
-    def outage(self, since: float = 0, until: float | None = None) -> Outage:
-        """The longest time without an acknowledgement. An outage that has not ended lasts until
-        now, so that no write at all is not mistaken for no outage."""
-        ends = [since] if since else []
-        ends += [a.end for a in self.acknowledged(since)]
-        ends += [until or time.time()]
-        before = [a.end for a in self.acknowledged() if a.end < since]
-        if before:
-            ends[0] = max(before)
-        return max(
-            (Outage(a, b) for a, b in zip(ends, ends[1:])), key=lambda o: o.seconds
-        )
-
-    def stale(self, timeline: int, since: float) -> list[Attempt]:
-        """Writes begun after `since` that an older timeline took. There must be none once the
-        newest leader has the route."""
-        found = self.acknowledged(since)
-        return [a for a in found if a.start > since and (a.timeline or 0) < timeline]
 
 
 class PrimaryWatch(Watch):

@@ -57,7 +57,7 @@ def patroni(
     """`restapi` with `verify_client: required` and the certificate that a test names."""
     name = getattr(request, "param", "server")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.sni_callback = lambda _, asked, __: names.append(asked)  # type: ignore[assignment]
+    context.sni_callback = lambda _, asked, __: names.append(asked)
     context.load_cert_chain(certificates / f"{name}.pem", certificates / f"{name}.key")
     context.load_verify_locations(certificates / "ca.pem")
     context.verify_mode = ssl.CERT_REQUIRED

@@ -123,7 +123,8 @@ class Speaker:
         self._channel.send(asked, OPENING + 1, self._check)
         bracket = self._read_bracket(len(commands) + len(shown) + 1)
         self._channel.settled()
-        self._check()
+        if read:
+            self._check()
         told = Answer(tuple(bracket.entries), bracket.refused, self._version)
         if ask_all:
             from pgcast_hooks.neighbors import parse  # a withdrawal does not ask

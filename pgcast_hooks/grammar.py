@@ -47,6 +47,8 @@ _ATTRIBUTE = re.compile(
     r" (?:[\[(] ([^\])]*) [\])]|([^\s\[(]\S*))"
 )
 
+_DOTTED = re.compile(r"(?<=\d):(\d+\.\d+\.\d+\.\d+)(?!\S)")
+
 
 def announce(route: Announcement) -> list[str]:
     """The commands that announce a route: one, or one for each neighbor that it is meant
@@ -109,11 +111,20 @@ def route(line: str) -> RibEntry | None:
             as_path=tuple(map(int, re.findall(r"\d+", found.get("as-path", "")))),
             communities=_sorted(found.get("community")),
             large_communities=_sorted(found.get("large-community")),
-            extended_communities=_sorted(found.get("extended-community")),
+            extended_communities=(
+                _sorted(_DOTTED.sub(_plain, found["extended-community"]))
+                if "extended-community" in found
+                else ()
+            ),
             path_information=found.get("path-information"),
         )
     except (KeyError, ValueError) as error:
         raise UnexpectedAnswer(line) from error
+
+
+def _plain(dotted: re.Match[str]) -> str:
+    """The number that 4.2 writes as an address, in `origin:65000:0.0.0.5`."""
+    return f":{int(ipaddress.IPv4Address(dotted[1]))}"
 
 
 def in_order(communities: Iterable[str]) -> tuple[str, ...]:

@@ -120,7 +120,8 @@ def _headers(endpoint: PatroniEndpoint, url: str) -> Headers:
 
     Raises PatroniUnreachable where the password cannot be had.
     """
-    headers: dict[str, str] = dict(endpoint.headers)
+    # As plain text: requests 2.28 takes no other, not even a kind of it.
+    headers = {name: str(value) for name, value in endpoint.headers}
     if endpoint.username:
         password = endpoint.password or _password(endpoint, url)
         pair = f"{endpoint.username}:{password}".encode()

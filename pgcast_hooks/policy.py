@@ -11,7 +11,6 @@ from typing import Any
 
 from pgcast_hooks.errors import FenceExhausted
 from pgcast_hooks.grammar import in_order
-
 from pgcast_hooks.model import (
     Announcement,
     Callback,

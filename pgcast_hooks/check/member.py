@@ -18,9 +18,9 @@ from pgcast_hooks.model import (
     Cluster,
     OnUnreachable,
     PatroniEndpoint,
+    Question,
     ReconcileSettings,
     RestAnswer,
-    Question,
 )
 
 DEFAULT_TTL = 30.0  # seconds, Patroni's own

@@ -1,4 +1,4 @@
-"""A Patroni for many clusters, in a process of its own: quicker than what is measured, so that it is not what is measured.
+"""A Patroni for many clusters, in a process of its own, and quicker than what asks it.
 
 Plain sockets: the tests' own fake, on http.server, takes longer for a hundred answers than a whole pass does.
 """

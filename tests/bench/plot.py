@@ -51,7 +51,7 @@ def plot(title: str, x: str, y: str, series: Mapping[str, Points]) -> str:
     height = (TOP + HEIGHT - BOTTOM) / 2
     turned = f'transform="rotate(-90 18 {height})"'
     drawn.append(_text(18, height, y, "middle", turned))
-    last = HEIGHT - BOTTOM + LINE
+    last = float(HEIGHT - BOTTOM + LINE)
     ordered = sorted(zip(series.items(), COLORS), key=lambda item: item[0][1][-1][1])
     for (name, points), color in ordered:
         places = " ".join(f"{across(a):.1f},{up(b):.1f}" for a, b in points)

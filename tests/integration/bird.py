@@ -98,6 +98,11 @@ class Bird:
                 )
         return routes
 
+    def attributes(self, prefix: str) -> dict[str, str]:
+        """The BGP attributes of the route to a prefix, by BIRD's names; none without one."""
+        text = self._ask(f"show route {prefix} all")
+        return dict(re.findall(r"BGP\.(\w+): (.*?)\s*$", text, re.M))
+
     def next_hops(self) -> dict[str, str]:
         """Prefix to the next-hop of its route."""
         found = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
@@ -102,6 +103,11 @@ class Exabgp:
             os.close(os.open(f"{self.pipe}.in", os.O_WRONLY | os.O_NONBLOCK))
             return True
         return False
+
+    def commands(self) -> int:
+        """How many commands for a route it has carried out, as its log has it."""
+        text = self._log.read_text()
+        return len(re.findall(r"route (?:added to|removed from)", text))
 
     def write(self, *lines: str) -> None:
         """Write commands as a shell script does, without reading the answers."""

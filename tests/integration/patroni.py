@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
+import socketserver
 import ssl
 import threading
 from collections.abc import Iterable
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Callable
 
 Reply = Callable[[BaseHTTPRequestHandler], None]
@@ -95,12 +99,23 @@ class _Server(ThreadingHTTPServer):
         """A client that hung up is no error of the test's."""
 
 
+class _UnixServer(_Server):
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", 8008
+
+
 class FakePatroni:
     """Serves one reply after the other; the last one for ever. A path may have replies of its
-    own."""
+    own. `socket`: where it listens, instead of on a port of 127.0.0.1."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, tls: ssl.SSLContext | None = None, socket: Path | None = None
+    ) -> None:
         self.paths: list[str] = []
+        self.headers: list[Message] = []
         self.over = threading.Event()
         self._replies: dict[str, list[Reply]] = {"": [PRIMARY]}
         fake = self
@@ -109,6 +124,7 @@ class FakePatroni:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                fake.headers.append(self.headers)
                 fake.paths.append(self.path)
                 replies = fake._replies.get(self.path) or fake._replies[""]
                 (replies.pop(0) if len(replies) > 1 else replies[0])(self)
@@ -116,7 +132,11 @@ class FakePatroni:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = (
+            _UnixServer(str(socket), Handler)  # type: ignore[arg-type]
+            if socket
+            else _Server(("127.0.0.1", 0), Handler)
+        )
         self._server.fake = self
         if tls:
             plain = self._server.socket

@@ -46,10 +46,10 @@ from pgcast_hooks.model import (
     Order,
     Override,
     PatroniEndpoint,
+    Question,
     ReconcileSettings,
     RestAnswer,
     RibEntry,
-    Question,
     Role,
     Route,
 )

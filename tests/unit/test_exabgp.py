@@ -37,6 +37,21 @@ V6 = ipaddress.ip_network("2001:db8::1/128")
             Announcement(V6, ipaddress.ip_address("2001:db8::9"), local_preference=107),
             "announce route 2001:db8::1/128 next-hop 2001:db8::9 local-preference 107",
         ),
+        (
+            Announcement(
+                V4,
+                None,
+                100,
+                as_path=(65001, 65001),
+                communities=("65000:100", "65535:0"),
+                large_communities=("65000:1:2",),
+                extended_communities=("target:65000:100",),
+                path_information="0.0.0.7",
+            ),
+            "announce route 192.0.2.10/32 path-information 0.0.0.7 next-hop self med 100"
+            " as-path [ 65001 65001 ] community [ 65000:100 65535:0 ]"
+            " large-community [ 65000:1:2 ] extended-community [ target:65000:100 ]",
+        ),
     ],
 )
 def test_announce(announcement: Announcement, command: str) -> None:
@@ -47,6 +62,20 @@ def test_announce(announcement: Announcement, command: str) -> None:
 def test_withdraw() -> None:
     """A withdrawal needs the prefix only."""
     assert grammar.withdraw(V6) == "withdraw route 2001:db8::1/128"
+
+
+def test_some_neighbors_only() -> None:
+    """A command for each: ExaBGP tells everybody otherwise."""
+    route = Announcement(V4, None, neighbors=("10.0.0.1", "fd00::1"))
+    assert grammar.announce(route) == [
+        "neighbor 10.0.0.1 announce route 192.0.2.10/32 next-hop self",
+        "neighbor fd00::1 announce route 192.0.2.10/32 next-hop self",
+    ]
+    entry = ROUTE._replace(path_information="0.0.0.7")
+    assert (
+        grammar.withdraw_entry(entry)
+        == "neighbor 10.0.0.1 withdraw route 192.0.2.10/32 path-information 0.0.0.7"
+    )
 
 
 ROUTE = RibEntry("10.0.0.1", "10.0.0.11", V4, "10.0.0.11", 990)
@@ -65,11 +94,32 @@ ROUTE = RibEntry("10.0.0.1", "10.0.0.11", V4, "10.0.0.11", 990)
         (
             f"{NAME} ipv4 unicast 192.0.2.10/32 path-information 0.0.0.1 next-hop 10.0.0.11"
             " local-preference 3 community 65000:1",
-            ROUTE._replace(med=None, local_preference=3),
+            ROUTE._replace(
+                med=None,
+                local_preference=3,
+                communities=("65000:1",),
+                path_information="0.0.0.1",
+            ),
+        ),
+        (
+            f"{NAME} ipv4 unicast 192.0.2.10/32 next-hop 10.0.0.11 as-path [ 65001 65001 ] med 990"
+            " community [ 65000:100 65535:0 no-export ] extended-community target:65000:100"
+            " large-community [ 65000:1:2 4200000000:3:4 ]",
+            ROUTE._replace(
+                as_path=(65001, 65001),
+                communities=("65000:100", "65535:0", "65535:65281"),
+                extended_communities=("target:65000:100",),
+                large_communities=("65000:1:2", "4200000000:3:4"),
+            ),
+        ),
+        (
+            f"{NAME} ipv4 unicast 192.0.2.10/32 next-hop 10.0.0.11 as-path ( 65001 ) med 990"
+            " community blackhole",
+            ROUTE._replace(as_path=(65001,), communities=("65535:666",)),
         ),
         (
             f"{NAME} ipv6 unicast 2001:db8::1/128 next-hop 2001:db8::9 as-path [ 65001 ] med 5",
-            ROUTE._replace(prefix=V6, next_hop="2001:db8::9", med=5),
+            ROUTE._replace(prefix=V6, next_hop="2001:db8::9", med=5, as_path=(65001,)),
         ),
         (f"{NAME} ipv4 flow flow destination-ipv4 192.0.2.1/32", None),
         (f"{NAME} ipv4 mpls-vpn 192.0.2.1/32 rd 1:1", None),

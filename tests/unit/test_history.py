@@ -390,7 +390,8 @@ def test_writers_that_are_killed_or_stopped_cost_no_other_event(
     became = os.waitid(
         os.P_PID, stopped.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT
     )
-    assert became and became.si_code == os.CLD_STOPPED
+    assert became
+    assert became.si_code == os.CLD_STOPPED
     for writer in others:
         done = len(writer.acknowledged())
         until(partial(writer.has, min(done + 5, COUNT)), "events beside a stopped one")

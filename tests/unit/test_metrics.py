@@ -90,7 +90,7 @@ def test_a_leader() -> None:
         "pgcast_route_med": {R: 99_993},
         "pgcast_route_local_preference": {R: 107},
         "pgcast_route_override": {
-            (*R, order): 0 for order in ("announce", "withdraw", "hold")
+            (*R, order): 0 for order in ("announce", "withdraw", "drain", "hold")
         },
         "pgcast_maintenance": {(): 0},
         "pgcast_patroni_known": {("main", "primary"): 1},

@@ -156,7 +156,7 @@ def test_damage_holds(
     ("key", "value"),
     [
         ("order", "hold"),
-        ("order", "drain"),
+        ("order", "word of tomorrow"),
         ("version", 2),
         ("until", None),
         ("until", "soon"),

@@ -8,7 +8,7 @@ import pytest
 
 from pgcast_hooks import patroni
 from pgcast_hooks.errors import PatroniUnreachable
-from pgcast_hooks.model import PatroniEndpoint
+from pgcast_hooks.model import PatroniEndpoint, Secret
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -60,3 +60,12 @@ def test_a_password_file_that_holds_none(
         patroni.ask(endpoint, "primary", 5.0)
     said = f"Patroni at {url}/primary cannot be asked: password_file {path} {why}"
     assert str(raised.value) == said
+
+
+def test_headers_are_plain_text() -> None:
+    """requests 2.28 refuses what is a kind of `str`, and would tell it in full."""
+    url = "http://127.0.0.1:8008"
+    asked = PatroniEndpoint(url, 1.0, headers=(("X-Token", Secret("hunter2")),))
+    headers = patroni._headers(asked, url)
+    assert headers == {"X-Token": "hunter2"}
+    assert [type(value) for value in headers.values()] == [str]

@@ -178,6 +178,7 @@ ORDERS: dict[Order, Override] = {
         (None, EARNED, NOTHING, KEEP, NOTHING),
         (Order.WITHDRAW, NOTHING, NOTHING, NOTHING, NOTHING),
         (Order.ANNOUNCE, EARNED, LAST_RESORT, LAST_RESORT, LAST_RESORT),
+        (Order.DRAIN, EARNED, NOTHING, KEEP, NOTHING),
         (Order.HOLD, KEEP, NOTHING, KEEP, NOTHING),
     ],
 )
@@ -243,6 +244,8 @@ def _preference(announcement: Announcement) -> tuple[int, int]:
         ("on_start", "primary", Order.ANNOUNCE, CONFIRM),
         ("on_stop", "primary", Order.ANNOUNCE, LOOK),
         ("on_role_change", "replica", Order.ANNOUNCE, LOOK),
+        ("on_start", "primary", Order.DRAIN, CONFIRM),
+        ("on_stop", "primary", Order.DRAIN, WITHDRAW),
         ("on_start", "primary", Order.HOLD, LOOK),
         ("on_stop", "primary", Order.HOLD, WITHDRAW),
     ],

@@ -14,7 +14,7 @@ import contextlib
 import itertools
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Callable
 
@@ -24,7 +24,7 @@ from pgcast_hooks import callback, config, patroni, vip
 from pgcast_hooks.apply import apply
 from pgcast_hooks.confirm import look
 from pgcast_hooks.errors import PgcastError, PipeBusy
-from pgcast_hooks.model import Callback, Order, Override, RestAnswer
+from pgcast_hooks.model import Callback, Order, Override, Prefix, RestAnswer
 from pgcast_hooks.reconcile import reconcile
 from tests.unit.test_exabgp import Exabgp
 
@@ -185,6 +185,8 @@ class World:
         self._step("give order")
         self.order = Override(order, "a test", "alice") if order else None
         self.raise_generation()
+
+    paths: Mapping[Prefix, str] = {}
 
     def troubles(self) -> list[str]:
         return []

@@ -23,10 +23,10 @@ from pgcast_hooks.model import (
     OnUnreachable,
     Order,
     Override,
+    Question,
     ReconcileSettings,
     RestAnswer,
     RibEntry,
-    Question,
     Role,
 )
 from pgcast_hooks.status import member

@@ -227,9 +227,10 @@ def entries(answer: Answer, prefix: Prefix) -> list[RibEntry]:
 def _reconciler(
     facts: Facts, others: list[Finding], allowed: tuple[Range, Range]
 ) -> list[Finding]:
-    """The reconciler leaves its traces in the state directory, if it can."""
+    """The reconciler leaves its traces in the state directory, if it can, under its pipe's name:
+    with the wrong pipe they are another's."""
     names = {f.name for f in others if f.severity is not Severity.OK}
-    if names & {"state.usable", "check.user"}:
+    if names & {"state.usable", "check.user", "pipe.present"}:
         return []
     found = standing.judge_reconciler(facts.running, allowed)
     # What it complains of is said better above, where anything is wrong at all.

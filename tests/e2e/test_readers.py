@@ -161,9 +161,11 @@ def test_patroni_of_a_replica_hangs(lab: Lab, reader: Watched) -> None:
 
 
 def test_a_replica_lags(lab: Lab, reader: Watched) -> None:
-    """More than 16 MB behind, it serves no reader until it has caught up."""
+    """More than 16 MB behind, it serves no reader until it has caught up. (A pause of the replay
+    would be ended by Patroni.)"""
     one, other = lab.replicas()
-    lab.sql("SELECT pg_wal_replay_pause()", one)
+    replay = r"^postgres: main: startup "
+    assert lab.hosts[one].kill(signal.SIGSTOP, replay) == 1
     since = time.time()
     try:
         write = (
@@ -172,7 +174,7 @@ def test_a_replica_lags(lab: Lab, reader: Watched) -> None:
         lab.sql(f"{write} FROM generate_series(1, 20)")
         figure = reader.measure("20 MB behind", [other], since)
     finally:
-        lab.sql("SELECT pg_wal_replay_resume()", one)
+        lab.hosts[one].kill(signal.SIGCONT, replay)
     assert figure.failed == 0
     since = time.time()
     figure = reader.measure("caught up", [one, other], since)

@@ -251,16 +251,20 @@ def _of_pipe(name: str, pipe: str) -> str:
     if real == DEFAULT_PIPE:
         return name
     # What `quote` would do to a path's own letter; a withdrawal does not import it.
-    return f"{name}-{real.replace('%', '%25').replace('/', '%2F')}"
+    return _short(f"{name}-{real.replace('%', '%25').replace('/', '%2F')}")
 
 
 def _known(scope: str, asked: str) -> str:
     from urllib.parse import quote  # a withdrawal records no answer
 
-    name = f"known-{quote(asked, safe='')}-{quote(scope, safe='')}"
+    return _short(f"known-{quote(asked, safe='')}-{quote(scope, safe='')}")
+
+
+def _short(name: str) -> str:
+    """A name that a file can have; of one that is too long, the beginning and a digest."""
     if len(name) <= LONGEST_NAME:
         return name
     import hashlib
 
     digest = hashlib.sha256(name.encode()).hexdigest()
-    return f"known-{digest}"
+    return f"{name[: LONGEST_NAME - len(digest) - 1]}-{digest}"

@@ -103,11 +103,9 @@ def _route(route: RouteStatus) -> dict[str, Any]:
 def _announcement(announcement: Announcement | None) -> dict[str, Any] | None:
     if announcement is None:
         return None
-    return {
-        "next_hop": str(announcement.next_hop or "self"),
-        "med": announcement.med,
-        "local_preference": announcement.local_preference,
-    }
+    told = {**announcement._asdict(), "next_hop": str(announcement.next_hop or "self")}
+    del told["prefix"]
+    return told
 
 
 def _entry(entry: RibEntry) -> dict[str, Any]:

@@ -82,6 +82,11 @@ def test_show(exabgp: Exabgp, bird: Bird, pgcast: Pgcast) -> None:
         "next_hop": hop,
         "med": 99_993,
         "local_preference": None,
+        "as_path": [],
+        "communities": [],
+        "large_communities": [],
+        "extended_communities": [],
+        "path_information": None,
     }
     assert routes["192.0.2.11/32"]["announced"] is False
     assert routes["198.51.100.0/24"]["scope"] is None

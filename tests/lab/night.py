@@ -9,6 +9,7 @@ import shlex
 
 from .host import Host
 from .lab import Lab
+from .network import VIP
 from .services import PIPE
 
 Scene = list[str]
@@ -37,10 +38,11 @@ def failover(lab: Lab) -> Scene:
     lab.wait_for(
         lambda: any(m.state == "streaming" for m in lab.cluster()), 60, "a replica"
     )
+    history = f"pgcast history main {VIP}/32"
     return [
         *_typed(lab.hosts[str(new)], "pgcast status --cluster"),
-        *_typed(lab.hosts[str(new)], "pgcast history --lines 1"),
-        *_typed(lab.hosts[old], "pgcast history --lines 2"),
+        *_typed(lab.hosts[str(new)], f"{history} --lines 1"),
+        *_typed(lab.hosts[old], f"{history} --lines 2"),
     ]
 
 

@@ -19,19 +19,24 @@ git ls-files '*.sh' .ci/run | xargs shellcheck
 "$python" -m mypy
 "${python%python}vermin" --quiet --no-tips --violations --eval-annotations --target=3.9- pgcast_hooks
 
-tests() { "$python" -m pytest -q -p no:cacheprovider "tests/$1"; }
+tests() { "$python" -m pytest -q -p no:cacheprovider "$@"; }
 
-# The unit tests search, on one core; the integration tests mostly wait.
+# Side by side: the unit tests search, on one core, and the integration tests mostly wait. Each
+# process of those makes a host of its own.
 step "unit and integration"
-said=$(mktemp)
-trap 'rm -f "$said"' EXIT
-tests unit >"$said" 2>&1 &
-unit=$!
+said=$(mktemp -d)
+trap 'rm -rf "$said"' EXIT
+tests tests/unit >"$said/unit" 2>&1 &
+running=($!)
+for part in 0 1; do
+    mapfile -t files < <(printf '%s\n' tests/integration/test_*.py | awk "NR % 2 == $part")
+    tests "${files[@]}" >"$said/integration-$part" 2>&1 &
+    running+=($!)
+done
 failed=
-tests integration || failed=yes
-wait "$unit" || failed=yes
-cat "$said"
+for process in "${running[@]}"; do wait "$process" || failed=yes; done
+cat "$said"/*
 if [ -n "$failed" ]; then exit 1; fi
 
 step e2e
-tests e2e
+tests tests/e2e

@@ -230,7 +230,7 @@ def _reconciler(
     """The reconciler leaves its traces in the state directory, if it can, under its pipe's name:
     with the wrong pipe they are another's."""
     names = {f.name for f in others if f.severity is not Severity.OK}
-    if names & {"state.usable", "check.user", "pipe.present"}:
+    if names & {"state.usable", "check.user", "pipe.present", "pipe.fifo"}:
         return []
     found = standing.judge_reconciler(facts.running, allowed)
     # What it complains of is said better above, where anything is wrong at all.

@@ -23,6 +23,7 @@ from tests.integration.bird import Bird
 from tests.integration.exabgp import DIRECTORY, PIPE, Exabgp, make_pipe
 from tests.integration.patroni import REPLICA, FakePatroni, says
 from tests.integration.pgcast import Pgcast
+from tests.integration.waiting import until
 
 HOME = Path("/run/checked")
 VIP = "192.0.2.10"
@@ -88,6 +89,7 @@ def reconciler(pgcast: Pgcast, exabgp: Exabgp, bird: Bird) -> Iterator[None]:
     usable()
     process = pgcast.start("cli", "reconcile", "--interval", "0.3")
     bird.wait_table({f"{VIP}/32": 99_993})
+    until((pgcast.state / "last-pass").exists, "the end of its first pass")
     yield
     process.terminate()
     process.communicate(timeout=20)
@@ -124,7 +126,8 @@ def traces(pgcast: Pgcast) -> dict[str, Any]:
     found = {}
     for path in sorted(pgcast.state.iterdir()):
         about = path.stat()
-        noted = path.name in ("last-pass", "known-primary-main")  # the reconciler's own
+        # The reconciler's own.
+        noted = path.name in ("last-pass", "known-primary-main", "unread-marks")
         text = "" if noted else path.read_text().strip()
         found[path.name] = (about.st_uid, about.st_mode, text)
     return found

@@ -208,12 +208,23 @@ def _slope(xs: Sequence[float], ys: Sequence[float]) -> float:
     show_default=True,
 )
 @click.option(
-    "--runs", default=11, show_default=True, help="Of all but the restarts of ExaBGP."
+    "--runs", default=11, show_default=True, help="Of all but ExaBGP's restarts."
 )
 @click.option("--restarts", default=3, show_default=True)
+@click.option(
+    "--chunk",
+    default=5,
+    show_default=True,
+    help="exabgp.api.chunk: examples/exabgp-pgcast.conf has 5, ExaBGP itself 1.",
+)
 @click.option("--svg", type=click.Path(path_type=Path), help="Write a plot.")
 def main(
-    version: str, sizes: tuple[int, ...], runs: int, restarts: int, svg: Path | None
+    version: str,
+    sizes: tuple[int, ...],
+    runs: int,
+    restarts: int,
+    chunk: int,
+    svg: Path | None,
 ) -> None:
     """Measure passes, restarts of ExaBGP and callbacks against the number of routes."""
     enter_namespaces()
@@ -224,12 +235,12 @@ def main(
             tempfile.TemporaryDirectory() as name,
             patroni(clusters.scopes(size), clusters.TIMELINE) as url,
             Bird(Path(name)) as bird,
-            Exabgp(version, Path(name)) as exabgp,
+            Exabgp(version, Path(name), exabgp_api_chunk=str(chunk)) as exabgp,
         ):
             bird.wait_established()
             host = Host(Path(name), url, size, bird, exabgp)
             found[size] = results(host, runs, restarts)
-    print(f"ExaBGP {version}")
+    print(f"ExaBGP {version}, exabgp.api.chunk={chunk}")
     table(found)
     if len([size for size in sizes if size >= 100]) > 1:
         growth(found)
@@ -238,7 +249,7 @@ def main(
             name: [(size, made[name].seconds * 1e3) for size, made in found.items()]
             for name in (*QUICK, *SLOW)
         }
-        title = f"What routes cost, ten to a cluster (ExaBGP {version}, two cores)"
+        title = f"What routes cost, ten to a cluster (ExaBGP {version}, exabgp.api.chunk={chunk}, two cores)"
         svg.write_text(plot(title, "routes on the host", "milliseconds", series))
 
 

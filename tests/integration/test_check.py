@@ -305,6 +305,24 @@ def test_a_disk_without_inodes(exabgp: Exabgp, pgcast: Pgcast) -> None:
 
 
 @pytest.mark.any_version
+def test_secrets_that_all_can_read(reconciler: None, pgcast: Pgcast) -> None:
+    """The configuration once a header stands in it, and the file of a password."""
+    endpoint = pgcast.document["clusters"]["main"]["patroni"]
+    password = HOME / "password"
+    password.write_text("hunter2\n")
+    shutil.chown(password, "postgres")
+    password.chmod(0o600)
+    endpoint.update(username="pgcast", password_file=str(password))
+    assert wrong(pgcast) == {}
+    password.chmod(0o644)
+    assert wrong(pgcast) == {"config.secret": "WARNING"}
+    password.chmod(0o600)
+    endpoint["headers"] = {"X-Token": "hunter2"}
+    _, (line, _) = check(pgcast)
+    assert line.startswith(f"WARNING config.secret {pgcast.path}: holds a secret and")
+
+
+@pytest.mark.any_version
 def test_a_reason_in_no_encoding(exabgp: Exabgp, pgcast: Pgcast) -> None:
     """Is shown as the bytes that it is."""
     usable()
@@ -321,10 +339,11 @@ def test_a_reason_in_no_encoding(exabgp: Exabgp, pgcast: Pgcast) -> None:
 def test_the_pipe(exabgp: Exabgp, pgcast: Pgcast, state: str) -> None:
     """In every state that is not the right one; with Patroni's user named by nothing but its directory."""
     usable()
-    pgcast.run("reconcile")
     base = HOME / "pipe"
     if state == "busy":
         import fcntl
+
+        pgcast.run("reconcile")
 
         with open(f"{PIPE}.out", "rb+", buffering=0) as held:
             fcntl.flock(held, fcntl.LOCK_EX)
@@ -338,6 +357,7 @@ def test_the_pipe(exabgp: Exabgp, pgcast: Pgcast, state: str) -> None:
     elif state == "in only":
         os.mkfifo(f"{base}.in")
         Path(f"{base}.in").chmod(0o666)
+    pgcast.run("reconcile")  # a pass at this pipe, whatever became of it
     found = wrong(pgcast)
     assert found == {expected: "CRITICAL"}
 

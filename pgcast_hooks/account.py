@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pgcast_hooks.history import History
 from pgcast_hooks.model import Event, Prefix
 
-CHANGED, REFUSED, FAILED = "changed", "refused", "failed"
+CHANGED, UNCHANGED = "changed", "unchanged"
+REFUSED, FAILED = "refused", "failed"
 OPERATOR = "operator"  # the cause of what a command does by the way
 
 
@@ -57,15 +58,26 @@ class Account:
         have: Mapping[Prefix, Sequence[str]] | None = None,
         errors: Mapping[Prefix, str] | None = None,
     ) -> None:
-        """Commands were carried out, or failed with `errors`."""
+        """Commands were carried out, or failed with `errors`.
+
+        Where nobody looked how the routes stood (`have` is None), a command that repeats the
+        last one changed nothing: a callback withdraws what is withdrawn already.
+        """
         errors = errors or {}
+        before = {} if have is not None else self.history.lately()
+
+        def result(prefix: Prefix, command: str) -> str:
+            if prefix in errors:
+                return FAILED
+            return UNCHANGED if before.get(str(prefix)) == command else CHANGED
+
         if not errors:
             self._told.clear()
         self._tell(
             self._event(prefix, reasons.get(prefix))._replace(
                 want=command,
                 have="; ".join(have[prefix]) if have else None,
-                result=FAILED if prefix in errors else CHANGED,
+                result=result(prefix, command),
                 error=errors.get(prefix),
             )
             for prefix, command in commands.items()

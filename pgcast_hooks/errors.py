@@ -133,8 +133,11 @@ class PipeMissing(PgcastError):
         self.path = path
 
     def __str__(self) -> str:
+        end = ".out"  # which ExaBGP does not read, though it may be the one that is missing
+        path = self.path
+        incoming = f"{path[: -len(end)]}.in" if path.endswith(end) else path
         return (
-            f"ExaBGP is not reading {self.path}: is it running, and was it started after the pipe was made"
+            f"ExaBGP is not reading {incoming}: is it running, and was it started after the pipe was made"
             " (mkfifo)?"
         )
 

@@ -28,6 +28,10 @@ NAME = "history"
 COUNTS = "history-counts"
 COUNTS_RECORD = 8192  # bytes
 LONGEST_TEXT = 500  # letters of a field; Patroni and a command line may say anything
+UNCHANGED_LINE = b'"result":"unchanged"'
+FAILED_LINE = b'"result":"failed"'
+WANT_IN_LINE = b'"want":"'
+LATELY = 65_536  # bytes from the end, in which one looks for what was done before
 CHANGED_LINE = b'"result":"changed"'  # in JSON, no text of a field can look like these
 PREFIX_IN_LINE = b'"prefix":"'
 KEYS = frozenset({"version", "time", "user", *Event._fields})
@@ -85,6 +89,27 @@ class History:
                 if CHANGED_LINE in line and line.endswith(b"}"):
                     latest[line.partition(PREFIX_IN_LINE)[2].partition(b'"')[0]] = line
         return {event["prefix"]: event for event in self._events(latest.values())}
+
+    def lately(self) -> dict[str, str]:
+        """The commands that the last events carried out, by the prefix's text.
+
+        As far as the end of the file tells, and without trouble: a prefix of which nothing, or
+        a failure, is told last is not in it.
+        """
+        found: dict[str, str] = {}
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LATELY))
+                lines = file.read(LATELY).split(b"\n")
+        except OSError:
+            return found
+        for line in lines:
+            prefix = _text_behind(PREFIX_IN_LINE, line)
+            if FAILED_LINE in line:
+                found.pop(prefix, None)
+            elif CHANGED_LINE in line or UNCHANGED_LINE in line:
+                found[prefix] = _text_behind(WANT_IN_LINE, line)
+        return found
 
     def empty(self) -> bool:
         """Whether nothing was ever appended."""
@@ -168,6 +193,11 @@ class History:
     def _note(self, error: OSError) -> None:
         path = error.filename or self.path
         self.trouble = f"history file {path} cannot be used: {error.strerror}"
+
+
+def _text_behind(key: bytes, line: bytes) -> str:
+    """A text of a field that holds no quotes."""
+    return line.partition(key)[2].partition(b'"')[0].decode("ascii", "replace")
 
 
 def encode(event: dict[str, Any]) -> str:

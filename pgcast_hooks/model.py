@@ -221,9 +221,7 @@ class Event(NamedTuple):
     want: str | None  # the command to ExaBGP: "withdraw route 192.0.2.10/32"
     have: str | None  # how Adj-RIB-Out differed; None where nobody looked first
     observation: str | None  # what Patroni, or an override, said; None: nobody asked
-    result: (
-        str  # "changed", "refused" (Patroni or an override says no), "failed" (ExaBGP)
-    )
+    result: str  # "changed", "unchanged", "refused" (Patroni or an override), "failed" (ExaBGP)
     error: str | None
     milliseconds: float  # from the start of the process, or of the pass
 

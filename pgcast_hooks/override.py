@@ -32,6 +32,7 @@ LOCK_TIMEOUT = 1.0  # seconds; then an operator's order is written all the same
 RETRY = 0.01
 VERSION = 1
 SIZE = 16_384  # bytes; no order is longer
+LATEST = 253_402_300_800.0  # seconds since 1970: the year 10000, which no clock shows
 MAX_TEXT = 500  # characters of a reason or a name
 
 
@@ -176,8 +177,11 @@ def _hold(name: str, trouble: str) -> Override:
 
 
 def _plain(text: str) -> str:
-    """A text that every terminal and log can take; a command line may hold any byte."""
-    return text[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8")
+    """A text that every terminal and log can take, on one line; a command line may hold any
+    byte."""
+    cut = text[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8")
+    cut = " ".join(cut.split())
+    return "".join(letter if letter.isprintable() else "?" for letter in cut)
 
 
 def _document(override: Override, since: float | None = None) -> str:
@@ -214,10 +218,12 @@ def _parse(text: str) -> Override:
         raise ValueError("not an order of this version")
     if until is None and order is Order.ANNOUNCE:
         raise ValueError("an announcement that never ends")
+    if not 0 <= since < LATEST or not (until is None or since <= float(until) < LATEST):
+        raise ValueError("a moment that is none")
     return Override(
         order=order,
-        reason=str(document["reason"]),
-        by=str(document["by"]),
+        reason=_plain(str(document["reason"])),
+        by=_plain(str(document["by"])),
         since=since,
         until=None if until is None else float(until),
         left=None if until is None else _left(document, order, since, float(until)),
@@ -231,7 +237,11 @@ def _left(document: dict[str, Any], order: Order, since: float, until: float) ->
     new if it withdraws, and as over if it announces.
     """
     if document["boot"] == record.boot():
-        return float(document["boot_until"]) - time.clock_gettime(time.CLOCK_BOOTTIME)
+        end = float(document["boot_until"])
+        if not 0 <= end < LATEST:
+            raise ValueError("a moment that is none")
+        left = end - time.clock_gettime(time.CLOCK_BOOTTIME)
+        return min(left, until - since)
     now = time.time()
     if now < since:
         return until - since if order is Order.WITHDRAW else 0.0

@@ -28,10 +28,15 @@ class Range(NamedTuple):
 
     def __str__(self) -> str:
         """As the guidelines write it."""
-        start = "~" if self.start == -math.inf else f"{self.start:g}"
-        end = "" if self.end == math.inf else f"{self.end:g}"
+        start = "~" if self.start == -math.inf else _number(self.start)
+        end = "" if self.end == math.inf else _number(self.end)
         text = end if start == "0" and end else f"{start}:{end}"
         return f"@{text}" if self.inside else text
+
+
+def _number(value: float) -> str:
+    """Never in exponent form, which the guidelines do not know."""
+    return f"{value:.9f}".rstrip("0").rstrip(".")
 
 
 def parse(text: str) -> Range:

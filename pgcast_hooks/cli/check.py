@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from pgcast_hooks.check import Options, Report, plugin, run
 from pgcast_hooks.check.finding import Severity, worst
 from pgcast_hooks.check.range import Range, parse
-from pgcast_hooks.cli.group import main
+from pgcast_hooks.cli.group import end_as_lost, main
 from pgcast_hooks.errors import EX_CONFIG, EX_OK, EX_UNAVAILABLE
 
 JSON_VERSION = 1
@@ -41,7 +41,7 @@ class _Plugin(click.Command):
             return super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
             if nagios:
-                _end_as_plugin(*plugin.lost(error.format_message()))
+                end_as_lost(error)
             raise
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -51,7 +51,7 @@ class _Plugin(click.Command):
             if not ctx.params["nagios"] or isinstance(error, click.exceptions.Exit):
                 raise
             if isinstance(error, click.UsageError):
-                _end_as_plugin(*plugin.lost(error.format_message()))
+                end_as_lost(error)
             why = f"a bug, please report it: {type(error).__name__}: {error}"
             _end_as_plugin(*plugin.lost(" ".join(why.split())))
 
@@ -112,7 +112,6 @@ def check(
     it is 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. A RANGE is [@]start:end.
     """
     # A reason may hold what is no letter in any language.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if nagios and as_json:
         raise click.UsageError("--nagios goes without --json")
     done = run(path, Options(timeout, patroni_config, (warning, critical)))
@@ -153,6 +152,6 @@ def _document(report: Report) -> dict[str, Any]:
     }
 
 
-def _end_as_plugin(said: str, code: int) -> None:
+def _end_as_plugin(said: str, code: int) -> NoReturn:
     click.echo(said)
     sys.exit(code)

@@ -3,11 +3,12 @@ exit code."""
 
 from __future__ import annotations
 
+import io
 import shlex
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -62,6 +63,21 @@ is wanted, 76 rejected by ExaBGP, 78 configuration."""
 class _Commands(click.Group):
     """The group whose commands' errors become one line on stderr, and an exit code."""
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        as_plugin = {"check", "--nagios"} <= set(args)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            if as_plugin:
+                end_as_lost(error)
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -106,7 +122,18 @@ def main(ctx: click.Context, path: str) -> None:
     Announces the service address of a Patroni cluster from the member that serves it,
     through ExaBGP. Patroni runs pgcast-callback by itself; this command is for people.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whatever a terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     ctx.obj = path
+
+
+def end_as_lost(error: click.UsageError) -> NoReturn:
+    """End as a monitoring plugin does that was called wrongly: UNKNOWN, with a status line."""
+    from pgcast_hooks.check import plugin
+
+    said, code = plugin.lost(error.format_message())
+    click.echo(said)
+    sys.exit(code)
 
 
 def named_cluster(config: Config, scope: str) -> Cluster:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import re
 import signal
 import sys
 import time
@@ -177,6 +178,7 @@ def _local(text: str) -> str:
 
 def _moment(text: str) -> float | None:
     """Seconds since 1970 of a time as ISO 8601 writes it; None where it is none."""
+    text = re.sub(r"(?<=:\d\d)\.\d+", "", text)  # what is printed has milliseconds
     for form in FORMS:
         for zone in ("", "%z"):
             try:

@@ -115,6 +115,7 @@ def ask(hands: Host, cluster: Cluster, routes: Sequence[Route]) -> None:
 
     limit = cluster.patroni.timeout
     said = observe_routes(cluster, routes, hands.state, limit)
+    refusals: list[NotEarned] = []
     for route in routes:
         seen = earned(route, said)
         standing = hands.overrides.standing(route.prefix)
@@ -122,16 +123,19 @@ def ask(hands: Host, cluster: Cluster, routes: Sequence[Route]) -> None:
         if seen.eligibility is Eligibility.ELIGIBLE and against is None:
             continue
         why = phrase(against) if against else seen.reason
-        refusal = NotEarned(str(route.prefix), why, earner(cluster, route.role))
-        if sys.stdin is None or not sys.stdin.isatty():
-            raise refusal
-        click.echo(f"{why}; {refusal.earner}.", err=True)
-        try:
-            if not click.confirm("Announce it from here all the same?", err=True):
-                raise refusal
-        except click.Abort:
-            raise refusal from None
+        whose = earner(cluster, route.role)
+        refusals.append(NotEarned(str(route.prefix), why, whose))
+    if not refusals:
         return
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise refusals[0]
+    for refusal in refusals:
+        log([f"{refusal.prefix}: {refusal.reason}; {refusal.earner}."])
+    try:
+        if not click.confirm("Announce from here all the same?", err=True):
+            raise refusals[0]
+    except click.Abort:
+        raise refusals[0] from None
 
 
 def how_long(order: Override) -> str:

@@ -1,7 +1,7 @@
 """What an operator orders: `pgcast announce`, `withdraw`, `drain`, `auto` and `maintenance`.
 
-The order is written first and carried out then: whatever ends this process in between, the
-reconciler goes on from the order.
+An announcement is ordered first and carried out then, a withdrawal the other way round, as the
+disk may be why: whatever ends this process in between, the reconciler goes on from the order.
 """
 
 from __future__ import annotations

@@ -105,7 +105,6 @@ def status(
     """
     config = configuration.load(path)
     chosen = _chosen(config, scope, prefixes)
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     from pgcast_hooks.status import look
 
     if interval is None:

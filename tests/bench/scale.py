@@ -1,7 +1,7 @@
 """What many clusters on one host cost: 10 routes each, one ExaBGP, one Patroni each.
 
-Run by hand, as root, on a machine that is not busy: `python -m tests.bench.scale`. What is compared is run in turns, so
-that what else the machine does falls on all; every figure is a median.
+Run by hand, as root, on a machine that is not busy: `python -m tests.bench.scale`. Figures and numbers of routes are
+measured in turns, so that what else the machine does falls on all; every figure is a median.
 """
 
 from __future__ import annotations
@@ -144,18 +144,22 @@ SLOW: dict[str, Callable[[Host], Measured]] = {
     "all back, loop": Host.restart_in_the_loop,
 }
 Results = dict[str, Measured]
+Made = dict[str, list[Measured]]
 
 
-def results(host: Host, runs: int, restarts: int) -> Results:
-    """The median of each figure."""
-    found: dict[str, list[Measured]] = {name: [] for name in (*QUICK, *SLOW)}
-    for figures, number in ((QUICK, runs), (SLOW, restarts)):
+def play(host: Host, runs: int, made: Made) -> None:
+    """One round: the quick figures in turns, so many times, and a restart for each slow one."""
+    for figures, number in ((QUICK, runs), (SLOW, 1)):
         for _ in range(number):
             for name, measured in figures.items():
-                found[name].append(measured(host))
+                made[name].append(measured(host))
+
+
+def medians(made: Made) -> Results:
+    """The median of each figure's seconds, processor and peak."""
     return {
-        name: Measured(*(statistics.median(column) for column in zip(*made)))
-        for name, made in found.items()
+        name: Measured(*(statistics.median(column) for column in zip(*all_of_it)))
+        for name, all_of_it in made.items()
     }
 
 
@@ -208,9 +212,12 @@ def _slope(xs: Sequence[float], ys: Sequence[float]) -> float:
     show_default=True,
 )
 @click.option(
-    "--runs", default=11, show_default=True, help="Of all but ExaBGP's restarts."
+    "--rounds",
+    default=5,
+    show_default=True,
+    help="Through all numbers of routes; one restart of ExaBGP each.",
 )
-@click.option("--restarts", default=3, show_default=True)
+@click.option("--runs", default=3, show_default=True, help="Of a round, in turns.")
 @click.option(
     "--chunk",
     default=5,
@@ -221,25 +228,28 @@ def _slope(xs: Sequence[float], ys: Sequence[float]) -> float:
 def main(
     version: str,
     sizes: tuple[int, ...],
+    rounds: int,
     runs: int,
-    restarts: int,
     chunk: int,
     svg: Path | None,
 ) -> None:
     """Measure passes, restarts of ExaBGP and callbacks against the number of routes."""
     enter_namespaces()
-    found: dict[int, Results] = {}
-    for size in sizes:
-        clusters.carry(size)
-        with (
-            tempfile.TemporaryDirectory() as name,
-            patroni(clusters.scopes(size), clusters.TIMELINE) as url,
-            Bird(Path(name)) as bird,
-            Exabgp(version, Path(name), exabgp_api_chunk=str(chunk)) as exabgp,
-        ):
-            bird.wait_established()
-            host = Host(Path(name), url, size, bird, exabgp)
-            found[size] = results(host, runs, restarts)
+    clusters.carry(max(sizes))
+    made: dict[int, Made] = {
+        size: {name: [] for name in (*QUICK, *SLOW)} for size in sizes
+    }
+    for _ in range(rounds):
+        for size in sizes:
+            with (
+                tempfile.TemporaryDirectory() as name,
+                patroni(clusters.scopes(size), clusters.TIMELINE) as url,
+                Bird(Path(name)) as bird,
+                Exabgp(version, Path(name), exabgp_api_chunk=str(chunk)) as exabgp,
+            ):
+                bird.wait_established()
+                play(Host(Path(name), url, size, bird, exabgp), runs, made[size])
+    found = {size: medians(made[size]) for size in sizes}
     print(f"ExaBGP {version}, exabgp.api.chunk={chunk}")
     table(found)
     if len([size for size in sizes if size >= 100]) > 1:

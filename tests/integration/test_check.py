@@ -356,3 +356,11 @@ def test_the_configuration_is_broken(pgcast: Pgcast) -> None:
     code, out = check(pgcast, "--nagios")
     assert code == 3
     assert out[0].startswith("PGCAST UNKNOWN - CRITICAL config.valid ")
+
+
+def test_a_call_with_mistakes_is_unknown_to_monitoring(pgcast: Pgcast) -> None:
+    """Also where the mistake stands before the command's name."""
+    code, out, err = pgcast.run("--bogus", "check", "--nagios")
+    assert (code, err) == (3, "")
+    assert out.startswith("PGCAST UNKNOWN - No such option")
+    assert pgcast.run("--bogus", "check")[0] == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -88,6 +89,8 @@ def history(pgcast: Pgcast, monkeypatch: pytest.MonkeyPatch) -> History:
         (["billing", "2001:db8::10/128"], [2]),
         (["--since", "2021-11-24T03:13:45"], [1, 2, 3]),
         (["--since", "2021-11-24T04:14:00+01:00"], [2, 3]),
+        (["--since", "2021-11-24T03:13:45.000Z"], [1, 2, 3]),
+        (["--since", "2021-11-24 03:13:45.123"], [1, 2, 3]),
         (["-n", "2"], [2, 3]),
         (["--lines", "1", "main"], [3]),
         (["--lines", "0"], []),
@@ -264,3 +267,13 @@ def test_a_full_disk(pgcast: Pgcast) -> None:
         assert history.skipped == 1
     finally:
         subprocess.run(["umount", str(pgcast.state)], check=True)
+
+
+def test_a_terminal_that_cannot_show_it(history: History, pgcast: Pgcast) -> None:
+    """A reason in letters that the terminal's encoding lacks is shown all the same."""
+    history.append([STOP._replace(observation="Grund → Umzug")])
+    env = {**os.environ, "PYTHONIOENCODING": "iso-8859-1"}
+    process = pgcast.start("cli", "history", "-n", "1", env=env)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    assert r"Grund \u2192 " in out

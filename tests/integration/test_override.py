@@ -119,10 +119,27 @@ def test_an_announcement_is_not_given_by_mistake(
     assert pgcast.run("reconcile") == (0, "", "")
     for answer, table in (("n", {}), ("y", LAST_RESORT)):
         screen = _at_a_terminal(pgcast, answer, "announce", "main", "--for", "1h")
+        assert f"{ROUTE}: Patroni says role replica" in screen
         assert "the leader is pg2." in screen
-        assert "Announce it from here all the same? [y/N]" in screen
+        assert "Announce from here all the same? [y/N]" in screen
         pgcast.run("reconcile")
         bird.wait_table(table)
+
+
+@pytest.mark.any_version
+def test_every_reason_against_an_announcement_is_told(
+    exabgp: Exabgp, bird: Bird, pgcast: Pgcast, patroni: FakePatroni
+) -> None:
+    """Before one yes for all: a colleague's order for the second route too."""
+    pgcast.routes.append({"prefix": "192.0.2.11/32", "role": "primary"})
+    patroni.will_say([says(503, body(role="replica"))])
+    pgcast.run("withdraw", "main", "192.0.2.11/32", "--reason", "disk repair")
+    screen = _at_a_terminal(pgcast, "n", "announce", "main", "--for", "1h")
+    assert f"{ROUTE}: Patroni says role replica" in screen
+    assert "192.0.2.11/32: order to withdraw by root: disk repair" in screen
+    assert screen.count("[y/N]") == 1
+    assert pgcast.run("reconcile") == (0, "", "")
+    bird.wait_table({})
 
 
 def _at_a_terminal(pgcast: Pgcast, answer: str, *arguments: str) -> str:

@@ -1,7 +1,6 @@
 """Many clusters on one host: nobody waits for all of them, and what was interrupted is finished.
 
-ExaBGP is slowed down: a hundred commands take it a third of a second, and while all routes are being announced
-something else can happen.
+ExaBGP is slowed down, so that a hundred commands take it a third of a second.
 """
 
 from __future__ import annotations

@@ -156,3 +156,5 @@ def test_parsed_ends() -> None:
     """What an argument comes to."""
     assert parse("@~:7") == Range(-math.inf, 7, True)
     assert parse("3:") == Range(3, math.inf)
+    assert str(Range(0.00001, 1_234_567)) == "0.00001:1234567"
+    assert str(Range(0, 10)) == "10"

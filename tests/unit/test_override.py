@@ -44,14 +44,14 @@ def change(tmp_path: Path, **values: Any) -> None:
 @pytest.mark.parametrize("left", [None, 60.0])
 @pytest.mark.parametrize("prefix", [V4, V6])
 def test_an_order_stands(overrides: Overrides, prefix: Any, left: float | None) -> None:
-    """With who, when and why; for its own route."""
-    reason = 'disk repair, "déjà vu"\n'
+    """With who, when and why, on one line; for its own route."""
+    reason = 'disk repair, "déjà\n\x1b[2Jvu"\n'
     overrides.set(prefix, Override(Order.WITHDRAW, reason, "alice (root)", left=left))
     found = overrides.standing(prefix)
     assert found is not None
     assert (found.order, found.reason, found.by) == (
         Order.WITHDRAW,
-        reason,
+        'disk repair, "déjà ?[2Jvu"',
         "alice (root)",
     )
     assert abs(found.since - time.time()) < 60
@@ -162,6 +162,13 @@ def test_damage_holds(
         ("until", "soon"),
         ("since", None),
         ("since", 10**400),
+        ("since", 1e300),
+        ("since", -1.0),
+        ("since", float("nan")),
+        ("until", 1e300),
+        ("until", float("inf")),
+        ("boot_until", 1e300),
+        ("boot_until", float("nan")),
         ("boot_until", None),
     ],
 )

@@ -55,11 +55,15 @@ def watch(lab: Lab) -> Iterator[Observer]:
 def reconciled(lab: Lab) -> Iterator[None]:
     """Reconcilers on every member, readers at both replicas."""
     lab.reconcile(True)
-    lab.wait_for(
-        lambda: lab.next_hops(READ_VIP) == lab.replicas(), 30, "readers at the replicas"
-    )
-    yield
-    lab.reconcile(False)
+    try:
+        lab.wait_for(
+            lambda: lab.next_hops(READ_VIP) == lab.replicas(),
+            30,
+            "readers at the replicas",
+        )
+        yield
+    finally:
+        lab.reconcile(False)
 
 
 @pytest.fixture

@@ -68,6 +68,7 @@ class Watched:
         lab, must = self.lab, "+".join(sorted(hops))
         right = lab.wait_for(lambda: self.routes.arrival(must, since), 60, event, 0.02)
         lab.wait_for(lambda: time.time() > right + TAIL, 5, "readers")
+        self.client.settle()
         turns = [change.time for change in self.routes.since(since)]
         failed = self.client.failed(since)
         besides = [a for a in failed if not _under_way(a, turns)]
@@ -185,14 +186,16 @@ def test_noloadbalance(lab: Lab, reader: Watched) -> None:
     """Written into Patroni's file and reloaded: on_reload is a callback."""
     one, other = lab.replicas()
     tag = "\ntags:\n  noloadbalance: true\n\npostgresql:\n"
-    with edited(lab.hosts[one], PATRONI_YML, "\npostgresql:\n", tag):
-        since = time.time()
+    try:
+        with edited(lab.hosts[one], PATRONI_YML, "\npostgresql:\n", tag):
+            since = time.time()
+            lab.patroni[one].signal(signal.SIGHUP)
+            figure = reader.measure("noloadbalance, reloaded", [other], since)
+    finally:
+        without = time.time()
         lab.patroni[one].signal(signal.SIGHUP)
-        figure = reader.measure("noloadbalance, reloaded", [other], since)
     assert figure.failed == 0
-    since = time.time()
-    lab.patroni[one].signal(signal.SIGHUP)
-    figure = reader.measure("without it, reloaded", [one, other], since)
+    figure = reader.measure("without it, reloaded", [one, other], without)
     assert figure.failed == 0
 
 
@@ -216,12 +219,14 @@ def test_a_replica_is_drained(lab: Lab, reader: Watched) -> None:
     since = time.time()
     order = [PGCAST, "drain", "main", f"{READ_VIP}/32", "--for", "1h"]
     lab.hosts[one].run(order, user="postgres")
-    figure = reader.measure("drained", [other], since)
+    try:
+        figure = reader.measure("drained", [other], since)
+        preferences = {p.member: p.local_pref for p in lab.bird_paths(READ_VIP)}
+    finally:
+        ended = time.time()
+        lab.hosts[one].run([PGCAST, "auto", "main"], user="postgres")
     assert figure.failed == 0
-    preferences = {p.member: p.local_pref for p in lab.bird_paths(READ_VIP)}
     assert preferences[one] == 0
     assert preferences[other] == 100
-    since = time.time()
-    lab.hosts[one].run([PGCAST, "auto", "main"], user="postgres")
-    figure = reader.measure("drained no more", [one, other], since)
+    figure = reader.measure("drained no more", [one, other], ended)
     assert figure.failed == 0

@@ -71,10 +71,13 @@ class Client(Watch):
 
     statement: ClassVar[str]
 
-    def __init__(self, lab: Lab, address: str, interval: float = 0.02) -> None:
+    def __init__(
+        self, lab: Lab, address: str, interval: float = 0.02, timeout: float = 1.0
+    ) -> None:
+        """`timeout`: seconds that an attempt may take."""
         self.lab = lab
         self.address = address
-        self.options = ["--interval", str(interval)]
+        self.options = ["--interval", str(interval), "--timeout", str(timeout)]
         self.attempts: list[Attempt] = []
 
     def start(self) -> None:
@@ -106,6 +109,15 @@ class Client(Watch):
         """What failed, in the order of the ends."""
         found = [a for a in list(self.attempts) if not a.ok and a.end >= since]
         return sorted(found, key=lambda a: a.end)
+
+    def settle(self) -> None:
+        """Wait until all have ended that were begun before the latest one that has."""
+        latest = max(a.number for a in list(self.attempts))
+        self.lab.wait_for(
+            lambda: sum(a.number <= latest for a in list(self.attempts)) == latest,
+            10,
+            "end of the attempts under way",
+        )
 
     def by_replica(self, since: float = 0) -> list[Attempt]:
         """What a replica answered. The read-write VIP must have none."""
@@ -152,14 +164,15 @@ class Writer(Client):
 
 
 class Reader(Client):
-    """A client that reads, and asks who answers."""
+    """A client that reads, and asks who answers. It waits so long for an answer that a busy
+    machine is not mistaken for a fault."""
 
     statement = SELECT
 
     def __init__(
         self, lab: Lab, address: str = READ_VIP, interval: float = 0.02
     ) -> None:
-        super().__init__(lab, address, interval)
+        super().__init__(lab, address, interval, timeout=5.0)
 
 
 def readers(lab: Lab, address: str = READ_VIP, count: int = 300) -> list[Attempt]:

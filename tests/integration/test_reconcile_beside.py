@@ -80,9 +80,11 @@ def test_each_cluster_s_trouble_is_told(
         second_cluster(pgcast, other.url, 0.4)
         pgcast.document["clusters"]["main1"] = pgcast.document["clusters"].pop("main")
         patroni.will_say([says(401)])
-        other.will_say([says(401)])
         with running(pgcast) as process:
             until(lambda: len(other.paths) > 5, "some passes")
+            other.will_say([says(401)])
+            seen = len(other.paths)
+            until(lambda: len(other.paths) > seen + 3, "more passes")
             process.terminate()
             said = process.communicate(timeout=20)[1]
     assert said.count("main1: Patroni gave no answer to trust") == 1

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from pgcast_hooks.history import History
+from pgcast_hooks.history import LONGEST_TEXT, History
 from pgcast_hooks.model import Event, Prefix
 
 CHANGED, UNCHANGED = "changed", "unchanged"
@@ -69,7 +69,8 @@ class Account:
         def result(prefix: Prefix, command: str) -> str:
             if prefix in errors:
                 return FAILED
-            return UNCHANGED if before.get(str(prefix)) == command else CHANGED
+            same = before.get(str(prefix)) == command[:LONGEST_TEXT]  # it is cut there
+            return UNCHANGED if same else CHANGED
 
         if not errors:
             self._told.clear()

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from pgcast_hooks.history import History
+from pgcast_hooks.history import LONGEST_TEXT, History
 from pgcast_hooks.model import Event, Prefix
 
 _FIGURES = re.compile(r"\d+(\.\d+)?(?= (s|ms)\b)|(?<=process )\d+")
@@ -71,7 +71,8 @@ class Account:
         def result(prefix: Prefix, command: str) -> str:
             if prefix in errors:
                 return FAILED
-            return UNCHANGED if before.get(str(prefix)) == command else CHANGED
+            same = before.get(str(prefix)) == command[:LONGEST_TEXT]  # it is cut there
+            return UNCHANGED if same else CHANGED
 
         if not errors:
             self._told.clear()

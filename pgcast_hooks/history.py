@@ -29,7 +29,8 @@ COUNTS = "history-counts"
 COUNTS_RECORD = 8192  # bytes
 LONGEST_TEXT = 500  # letters of a field; Patroni and a command line may say anything
 UNCHANGED_LINE = b'"result":"unchanged"'
-FAILED_LINE = b'"result":"failed"'
+REFUSED_LINE = b'"result":"refused"'
+TIME_IN_LINE = b'"time":"'
 WANT_IN_LINE = b'"want":"'
 LATELY = 65_536  # bytes from the end, in which one looks for what was done before
 CHANGED_LINE = b'"result":"changed"'  # in JSON, no text of a field can look like these
@@ -91,24 +92,31 @@ class History:
         return {event["prefix"]: event for event in self._events(latest.values())}
 
     def lately(self) -> dict[str, str]:
-        """The commands that the last events carried out, by the prefix's text.
+        """The commands that the last events in this boot carried out, by the prefix's text.
 
         As far as the end of the file tells, and without trouble: a prefix of which nothing, or
-        a failure, is told last is not in it.
+        a failure, or what was torn, is told last is not in it.
         """
+        booted = stamp(now() - time.clock_gettime(time.CLOCK_BOOTTIME))
         found: dict[str, str] = {}
         try:
-            with open(self.path, "rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - LATELY))
-                lines = file.read(LATELY).split(b"\n")
+            file = record.open_plain(self._directory, NAME, os.O_RDONLY)
         except OSError:
             return found
-        for line in lines:
+        try:
+            start = max(0, os.fstat(file).st_size - LATELY)
+            lines = os.pread(file, LATELY, start).split(b"\n")
+        except OSError:
+            return found
+        finally:
+            os.close(file)
+        for line in lines[start > 0 :]:  # the first may have lost its beginning
             prefix = _text_behind(PREFIX_IN_LINE, line)
-            if FAILED_LINE in line:
-                found.pop(prefix, None)
-            elif CHANGED_LINE in line or UNCHANGED_LINE in line:
+            done = CHANGED_LINE in line or UNCHANGED_LINE in line
+            if done and _text_behind(TIME_IN_LINE, line) >= booted:
                 found[prefix] = _text_behind(WANT_IN_LINE, line)
+            elif REFUSED_LINE not in line:
+                found.pop(prefix, None)
         return found
 
     def empty(self) -> bool:

@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pgcast_hooks import record
+from pgcast_hooks import record, timekeeping
 from pgcast_hooks.errors import OverrideNotKept
 from pgcast_hooks.model import Order, Override, Prefix
 
@@ -86,7 +86,8 @@ class Overrides:
         """Remove orders that are over, and let those that outlived a reboot count by this
         boot's clock, which nobody sets.
 
-        Does nothing while an operator gives an order.
+        Does nothing while an operator gives an order, and leaves what another boot left until
+        the clock is known to be right.
         """
         there = [
             prefix
@@ -100,10 +101,13 @@ class Overrides:
                 order, text = self._found(_name(prefix)) or (None, "")
                 if order is None or order.left is None:
                     continue
+                of_this_boot = f'"boot": "{record.boot()}"' in text
+                if not (of_this_boot or timekeeping.synchronised()):
+                    continue
                 if order.left <= 0:
                     if order.since <= time.time():  # else the clock is wrong
                         record.remove(self._directory, _name(prefix))
-                elif f'"boot": "{record.boot()}"' not in text:
+                elif not of_this_boot:
                     kept = _document(order, order.since)
                     record.replace(self._directory, _name(prefix), kept)
 
@@ -233,16 +237,19 @@ def _parse(text: str) -> Override:
 def _left(document: dict[str, Any], order: Order, since: float, until: float) -> float:
     """Seconds until an order expires.
 
-    A clock that is behind the order after a reboot tells nothing: then the order counts as
-    new if it withdraws, and as over if it announces.
+    After a reboot a clock that nobody has set right yet tells nothing: until then an order to
+    withdraw counts from the boot on. Nor does one that is behind the order: then the order
+    counts as new if it withdraws, and as over if it announces.
     """
+    up = time.clock_gettime(time.CLOCK_BOOTTIME)
     if document["boot"] == record.boot():
         end = float(document["boot_until"])
         if not 0 <= end < LATEST:
             raise ValueError("a moment that is none")
-        left = end - time.clock_gettime(time.CLOCK_BOOTTIME)
-        return min(left, until - since)
+        return min(end - up, until - since)
     now = time.time()
-    if now < since:
-        return until - since if order is Order.WITHDRAW else 0.0
-    return until - now
+    if order is not Order.WITHDRAW:
+        return until - now if now >= since else 0.0
+    if not timekeeping.synchronised():
+        return until - since - up
+    return until - now if now >= since else until - since

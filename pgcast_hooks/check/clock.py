@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from pgcast_hooks.check.finding import Finding, critical, ok, warning
+from pgcast_hooks.check.finding import Finding, critical, ok, unknown, warning
 from pgcast_hooks.model import PatroniEndpoint
 
 
@@ -68,6 +68,21 @@ def judge_clocks(offsets: Mapping[str, float], most: float = 5.0) -> Iterable[Fi
         yield warning("host.clock", "clock", text, "chronyc tracking; timedatectl")
     else:
         yield ok("host.clock", "clock", f"agrees with {', '.join(sorted(offsets))}")
+
+
+def judge_kept(synchronised: bool | None) -> Finding:
+    """Whether anything keeps this clock right, where there is no other to compare it with.
+
+    `synchronised`: the kernel's word; None where it gives none.
+    """
+    if synchronised is None:
+        text = "may be wrong: there is no other to compare it with, and the kernel says nothing"
+        return unknown("host.clock", "clock", text, "timedatectl")
+    if synchronised:
+        text = "is kept right, as the kernel says; no other member's to compare it with"
+        return ok("host.clock", "clock", text)
+    text = "is not kept right, as the kernel says: overrides and the history go by it"
+    return warning("host.clock", "clock", text, "timedatectl; run chrony or another")
 
 
 def judge_certificates(

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
 
-from pgcast_hooks import apply, bystander, endpoint
+from pgcast_hooks import apply, bystander, endpoint, timekeeping
 from pgcast_hooks.check import (
     access,
     callbacks,
@@ -56,6 +56,7 @@ class Facts(NamedTuple):
     interval: float | None
     overrides: Mapping[Prefix, Override]
     now: float
+    synchronised: bool | None
     late: tuple[str, ...]
 
 
@@ -122,6 +123,7 @@ def gather(
         ),
         overrides=kept.overrides,
         now=clock.wall(),
+        synchronised=timekeeping.synchronised(),
         late=tuple(name for name in looks.late if name != config.state_dir),
     )
 

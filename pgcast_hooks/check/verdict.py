@@ -53,6 +53,8 @@ def judge(
     for cluster in config.clusters.values():
         if cluster.scope in facts.members:
             found += _cluster(config, cluster, facts, ours)
+    if not any(finding.name == "host.clock" for finding in found):
+        found.append(clock.judge_kept(facts.synchronised))
     vips = {one.vip: one for one in facts.vips.values()}.values()
     if facts.exabgp or facts.exabgp_error:
         found += host.judge_network(vips, facts.network)

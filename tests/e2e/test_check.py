@@ -53,6 +53,8 @@ def wrong(host: Host, user: str | None = None) -> set[str]:
     code, out = check(host, "--json", user=user)
     findings = json.loads(out)["findings"]
     bad = [one for one in findings if one["severity"] != "OK"]
+    # What the kernel says of the clock is this machine's, not the lab's.
+    bad = [one for one in bad if "as the kernel says" not in one["text"]]
     assert all(one["advice"] and "\n" not in one["text"] for one in bad)
     grave = any(one["severity"] != "WARNING" for one in bad)
     broken = any(one["name"] == "config.valid" for one in bad)

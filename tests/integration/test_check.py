@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pgcast_hooks import timekeeping
 from tests.integration.bird import Bird
 from tests.integration.exabgp import DIRECTORY, PIPE, Exabgp, make_pipe
 from tests.integration.patroni import REPLICA, FakePatroni, says
@@ -77,7 +78,8 @@ def pgcast(patroni: FakePatroni, postgresql: PostgreSQL) -> Iterator[Pgcast]:
     document = {"scope": "main", "postgresql": lines}
     (HOME / "patroni.yml").write_text(yaml.safe_dump(document))
     patroni.will_say([says(200, {"ttl": 20})], "/config")
-    members = [{"name": "pg1", "port": postgresql.port}]
+    clock = {"name": "pg2", "api_url": f"{patroni.url}/patroni"}
+    members = [{"name": "pg1", "port": postgresql.port}, clock]
     patroni.will_say([says(200, {"members": members})], "/cluster")
     yield command
     shutil.rmtree(HOME)
@@ -119,6 +121,21 @@ def wrong(pgcast: Pgcast, *options: str) -> dict[str, str]:
         for one in document["findings"]
         if one["severity"] != "OK"
     }
+
+
+@pytest.mark.any_version
+def test_a_clock_that_no_other_member_shows(
+    reconciler: None, patroni: FakePatroni, pgcast: Pgcast, postgresql: PostgreSQL
+) -> None:
+    """Is judged by the kernel's word."""
+    members = [{"name": "pg1", "port": postgresql.port}]
+    patroni.will_say([says(200, {"members": members})], "/cluster")
+    kept = timekeeping.synchronised()
+    expected = {"host.clock": "UNKNOWN" if kept is None else "WARNING"}
+    assert wrong(pgcast) == ({} if kept else expected)
+    told = [line for line in check(pgcast, "--all")[1] if " host.clock " in line]
+    assert len(told) == 1
+    assert "the kernel says" in told[0]
 
 
 def traces(pgcast: Pgcast) -> dict[str, Any]:
@@ -189,7 +206,8 @@ def test_the_wrong_server_listens(
     """A port that answers is not yet PostgreSQL's."""
     other = PostgreSQL(b"H")
     other.start()
-    members = [{"name": "pg1", "port": other.port}]
+    clock = {"name": "pg2", "api_url": f"{patroni.url}/patroni"}
+    members = [{"name": "pg1", "port": other.port}, clock]
     patroni.will_say([says(200, {"members": members})], "/cluster")
     code, out = check(pgcast)
     assert code == 69
@@ -249,7 +267,8 @@ def test_nothing_is_waited_for_too_long(
     assert code == 2
     assert out[0].startswith("PGCAST CRITICAL - ")
     names = {line.split()[1] for line in out[1:]}
-    assert names == {"patroni.reachable", "check.time"}
+    # Nothing is left to tell the clock but the kernel, which may know of nobody who keeps it.
+    assert names - {"host.clock"} == {"patroni.reachable", "check.time"}
     over.set()
 
 

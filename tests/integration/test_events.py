@@ -63,6 +63,29 @@ def test_a_switchover(
     ]
 
 
+def test_what_changed_nothing(
+    exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast
+) -> None:
+    """It is told, and neither counted as a change nor shown as the last one; what the
+    reconciler had to mend in between makes the next one a change."""
+    for _ in range(3):
+        assert pgcast.callback("on_reload", "primary", "main")[0] == 0
+    results = ["changed", "unchanged", "unchanged"]
+    assert told(pgcast, "result") == [(result,) for result in results]
+    assert pgcast.run("withdraw", "main", "--reason", "disk")[0] == 0
+    assert pgcast.callback("on_reload", "primary", "main")[0] == 0
+    out = " ".join(pgcast.run("status")[1].split())
+    assert "operator by root, pgcast withdraw main --reason disk: withdraw" in out
+    exabgp.write("announce route 192.0.2.10/32 next-hop self")
+    bird.wait_table({"192.0.2.10/32": None})
+    assert pgcast.run("reconcile")[0] == 0
+    assert pgcast.run("withdraw", "main")[0] == 0
+    assert pgcast.run("auto", "main")[0] == 0
+    results += ["changed", "unchanged", "changed", "unchanged", "changed"]
+    assert told(pgcast, "result") == [(result,) for result in results]
+    assert History(str(pgcast.state)).counts()["callback", "changed"] == 1
+
+
 def test_a_refused_announcement(
     exabgp: Exabgp, patroni: FakePatroni, pgcast: Pgcast
 ) -> None:

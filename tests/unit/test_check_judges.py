@@ -400,6 +400,16 @@ def test_clocks(offsets: dict[str, float], expected: list[tuple[str, str]]) -> N
 
 
 @pytest.mark.parametrize(
+    ("said", "severity"), [(True, "OK"), (False, "WARNING"), (None, "UNKNOWN")]
+)
+def test_a_clock_without_another(said: bool | None, severity: str) -> None:
+    """It goes by the kernel's word, so that the question never stays without an answer."""
+    found = clock.judge_kept(said)
+    assert (found.name, found.severity.value) == ("host.clock", severity)
+    assert bool(found.advice) == (severity != "OK")
+
+
+@pytest.mark.parametrize(
     ("days", "expected"),
     [
         (400, []),

@@ -20,6 +20,7 @@ from typing import Any, Callable
 import pytest
 
 from pgcast_hooks import history as module
+from pgcast_hooks.account import Account
 from pgcast_hooks.history import History, encode, stamp
 from pgcast_hooks.journal import KEPT
 from pgcast_hooks.model import Event
@@ -252,6 +253,80 @@ def test_the_last_change_of_each_prefix(tmp_path: Path) -> None:
     assert set(history.last_all()) == {"192.0.2.10/32", "2001:db8::10/128"}
     assert str(history.last(PREFIX)["trigger"]) == "5"  # type: ignore[index]
     assert str(history.last(other)["trigger"]) == "old"  # type: ignore[index]
+
+
+WITHDRAW = "withdraw route 192.0.2.10/32"
+ANNOUNCE = "announce route 192.0.2.10/32 next-hop self med 99993"
+DONE: dict[str, Any] = {}
+FAILED = {"result": "failed", "want": None}
+ELSEWHERE = {"prefix": ip_network("192.0.2.1/32")}
+
+
+@pytest.mark.parametrize(
+    ("events", "last"),
+    [
+        ([], None),
+        ([DONE], WITHDRAW),
+        ([{"result": "unchanged"}], WITHDRAW),
+        ([DONE, {"want": ANNOUNCE}], ANNOUNCE),
+        ([DONE, {"cause": "reconcile", "want": ANNOUNCE, "have": "x"}], ANNOUNCE),
+        ([{"result": "failed"}], None),
+        ([DONE, FAILED], None),
+        ([DONE, FAILED, DONE], WITHDRAW),
+        ([DONE, {"result": "refused", "want": None}], WITHDRAW),
+        ([DONE, {**FAILED, **ELSEWHERE}], WITHDRAW),
+        ([{**DONE, **ELSEWHERE}], None),
+        (
+            [DONE, {"trigger": '"prefix":"192.0.2.10/32"', **FAILED, **ELSEWHERE}],
+            WITHDRAW,
+        ),
+    ],
+)
+def test_what_was_carried_out_last(
+    tmp_path: Path, events: list[dict[str, Any]], last: str | None
+) -> None:
+    """Whoever did it; a failure leaves it open how the route stands."""
+    history = History(str(tmp_path))
+    history.append([event(**changes) for changes in events])
+    assert history.lately().get("192.0.2.10/32") == last
+    with open(tmp_path / "history", "ab") as file:
+        file.write(b'{"version":1,"prefix":"192.0.2.10/32","want":"withdr')
+    assert "192.0.2.10/32" not in history.lately()
+
+
+def test_what_was_carried_out_last_is_at_the_end(tmp_path: Path) -> None:
+    """No more is read than must be; and what was before this boot tells nothing."""
+    history = History(str(tmp_path))
+    history.append([event(**ELSEWHERE)])
+    history.append([event(f"{number}") for number in range(500)])
+    assert history.lately() == {"192.0.2.10/32": WITHDRAW}
+    path = tmp_path / "history"
+    path.write_text(path.read_text().replace(stamp(time.time())[:4], "2001"))
+    assert history.lately() == {}
+    path.unlink()
+    os.mkfifo(path)  # of somebody who may write there: nobody waits for it
+    assert history.lately() == {}
+    assert history.trouble is None
+
+
+def test_a_long_command_is_known_again(tmp_path: Path) -> None:
+    """To many neighbors, or with many communities: it is longer than what is kept of it."""
+    history = History(str(tmp_path))
+    account = Account(history, "callback", "on_reload primary main", {PREFIX: "main"})
+    for _ in range(2):
+        account.acted({PREFIX: "; ".join([ANNOUNCE] * 20)}, {})
+    results = [told["result"] for told in history.read()]
+    assert results == ["changed", "unchanged"]
+
+
+def test_what_changed_nothing_is_no_last_change(tmp_path: Path) -> None:
+    """The cause of what stands is told, not who wanted it once more."""
+    history = History(str(tmp_path))
+    history.append([event("cause"), event("again", result="unchanged")])
+    found = history.last(PREFIX)
+    assert found
+    assert found["trigger"] == "cause"
+    assert history.counts()["callback", "changed"] == 1
 
 
 @pytest.mark.parametrize("what", ["missing", "a file", "a link", "unwritable"])

@@ -15,14 +15,15 @@ from typing import Any
 
 import pytest
 
-from pgcast_hooks import record
+from pgcast_hooks import record, timekeeping
 from pgcast_hooks.errors import OverrideNotKept
-from pgcast_hooks.model import Order, Override
+from pgcast_hooks.model import Order, Override, Prefix
 from pgcast_hooks.override import Overrides
 from tests.integration.waiting import until
 
-V4 = ipaddress.ip_network("192.0.2.10/32")
-V6 = ipaddress.ip_network("2001:db8::10/128")
+ROOT = Path(record.__file__).parents[1]
+V4: Prefix = ipaddress.ip_network("192.0.2.10/32")
+V6: Prefix = ipaddress.ip_network("2001:db8::10/128")
 DAY = 86_400
 
 
@@ -31,14 +32,20 @@ def overrides(tmp_path: Path) -> Overrides:
     return Overrides(str(tmp_path))
 
 
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "override-192.0.2.10_32"
+def file(tmp_path: Path, prefix: Prefix = V4) -> Path:
+    return tmp_path / f"override-{prefix}".replace("/", "_")
 
 
-def change(tmp_path: Path, **values: Any) -> None:
+def change(tmp_path: Path, prefix: Prefix = V4, **values: Any) -> None:
     """Another content, as if time had passed or somebody had edited it."""
-    document = json.loads(file(tmp_path).read_text())
-    file(tmp_path).write_text(json.dumps({**document, **values}))
+    path = file(tmp_path, prefix)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.fixture(autouse=True)
+def synchronised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock is right, whatever this machine's kernel says."""
+    monkeypatch.setattr(timekeeping, "synchronised", lambda: True)
 
 
 @pytest.mark.parametrize("left", [None, 60.0])
@@ -119,6 +126,45 @@ def test_an_order_survives_a_reboot(
     change(tmp_path, boot="before", since=now + since, until=now + until)
     found = overrides.standing(V4)
     assert (found.left if found else None) == pytest.approx(left, abs=5)
+
+
+@pytest.mark.parametrize("said", [False, None])
+def test_a_clock_that_is_ahead_ends_no_withdrawal(
+    overrides: Overrides,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: bool | None,
+) -> None:
+    """After a reboot, until somebody sets it right: no robot announces, nor removes the order."""
+    up = time.clock_gettime(time.CLOCK_BOOTTIME)
+    monkeypatch.setattr(timekeeping, "synchronised", lambda: said)
+    overrides.set(V4, Override(Order.WITHDRAW, "x", "alice", left=up + 60))
+    overrides.set(V6, Override(Order.ANNOUNCE, "x", "alice", left=60))
+    given = time.time() - 2 * DAY - up
+    for prefix in (V4, V6):
+        end = given + 60 + (up if prefix is V4 else 0)
+        change(tmp_path, prefix, boot="before", since=given, until=end)
+    overrides.tidy([V4, V6])
+    found = overrides.standing(V4)
+    assert found is not None
+    assert found.left == pytest.approx(60, abs=5)  # as if given at the boot
+    assert overrides.standing(V6) is None
+    for prefix in (V4, V6):
+        assert json.loads(file(tmp_path, prefix).read_text())["boot"] == "before"
+    monkeypatch.setattr(timekeeping, "synchronised", lambda: True)
+    assert overrides.standing(V4) is None
+    overrides.tidy([V4, V6])
+    assert not file(tmp_path).exists()
+    assert not file(tmp_path, V6).exists()
+
+
+def test_the_kernel_s_word() -> None:
+    """It is asked for real, and says one or the other."""
+    code = "from pgcast_hooks.timekeeping import synchronised; print(synchronised())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.strip() in ("True", "False")
 
 
 DAMAGE = (

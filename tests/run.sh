@@ -19,24 +19,31 @@ git ls-files '*.sh' .ci/run | xargs shellcheck
 "$python" -m mypy
 "${python%python}vermin" --quiet --no-tips --violations --eval-annotations --target=3.9- pgcast_hooks
 
-tests() { "$python" -m pytest -q -p no:cacheprovider "$@"; }
+# tests NAME FILE...: with a directory of its own, as pytest closes a common one to other users
+# whenever one begins
+tests() {
+    local name=$1
+    shift
+    "$python" -m pytest -q -p no:cacheprovider --basetemp "$scratch/$name" "$@"
+}
+scratch=$(mktemp -d /tmp/pgcast-XXXXXX)
+chmod 755 "$scratch"
+trap 'rm -rf "$scratch"' EXIT
 
 # Side by side: the unit tests search, on one core, and the integration tests mostly wait. Each
 # process of those makes a host of its own.
 step "unit and integration"
-said=$(mktemp -d)
-trap 'rm -rf "$said"' EXIT
-tests tests/unit >"$said/unit" 2>&1 &
+tests unit tests/unit >"$scratch/unit.said" 2>&1 &
 running=($!)
 for part in 0 1; do
     mapfile -t files < <(printf '%s\n' tests/integration/test_*.py | awk "NR % 2 == $part")
-    tests "${files[@]}" >"$said/integration-$part" 2>&1 &
+    tests "part-$part" "${files[@]}" >"$scratch/part-$part.said" 2>&1 &
     running+=($!)
 done
 failed=
 for process in "${running[@]}"; do wait "$process" || failed=yes; done
-cat "$said"/*
+cat "$scratch"/*.said
 if [ -n "$failed" ]; then exit 1; fi
 
 step e2e
-tests tests/e2e
+tests e2e tests/e2e

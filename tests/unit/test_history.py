@@ -259,7 +259,7 @@ WITHDRAW = "withdraw route 192.0.2.10/32"
 ANNOUNCE = "announce route 192.0.2.10/32 next-hop self med 99993"
 DONE: dict[str, Any] = {}
 FAILED = {"result": "failed", "want": None}
-ELSEWHERE = {"prefix": ip_network("192.0.2.1/32")}
+ELSEWHERE: dict[str, Any] = {"prefix": ip_network("192.0.2.1/32")}
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ Knows neither Patroni nor ExaBGP, and decides nothing.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from pgcast_hooks.history import LONGEST_TEXT, History
 from pgcast_hooks.model import Event, Prefix
 
+_FIGURES = re.compile(r"\d+(\.\d+)?(?= (s|ms)\b)|(?<=process )\d+")
 CHANGED, UNCHANGED = "changed", "unchanged"
 REFUSED, FAILED = "refused", "failed"
 OPERATOR = "operator"  # the cause of what a command does by the way
@@ -139,5 +141,5 @@ def _process_start(now: float) -> float:
 
 
 def without_figures(text: str) -> str:
-    """A text without what changes from one time to the next."""
-    return "".join(letter for letter in text if not letter.isdigit())
+    """A text without what changes from one time to the next: lengths of time, and processes."""
+    return _FIGURES.sub("", text)

@@ -26,7 +26,14 @@ from pgcast_hooks.errors import (
     Superseded,
 )
 from pgcast_hooks.history import History
-from pgcast_hooks.model import Announcement, Config, Prefix, RibEntry, Want
+from pgcast_hooks.model import (
+    Announcement,
+    Config,
+    Neighbor,
+    Prefix,
+    RibEntry,
+    Want,
+)
 from pgcast_hooks.override import Overrides
 from pgcast_hooks.pipe import Pipe, locate
 from pgcast_hooks.state import State
@@ -97,7 +104,8 @@ def apply(
     same before PipeBusy, PipeMissing or PipeUnusable is raised.
     """
     with _accounted(hands, want, reasons) as done:
-        return _send(hands, want, seen, done)
+        # Whoever has an older no of Patroni's must look again before it withdraws this.
+        return _send(hands, want, seen, done, raises=seen is not None)
 
 
 def align(
@@ -115,13 +123,14 @@ def align(
     wrong: dict[Prefix, list[str]] = {}
     part: dict[Prefix, Announcement | None] = {}
     with _accounted(hands, part, reasons, wrong) as done:
-        with _speaker(hands, _withdrawals(want), seen) as speaker:
-            answer = speaker.exchange(ask_all=witness.curious)
+        withdrawals = () if dry_run else _withdrawals(want)
+        with _speaker(hands, withdrawals, seen) as speaker:
+            answer = speaker.exchange(ask_all=True)
         witness.answered(answer)
-        wrong.update(compare.differences(want, answer.adj_rib_out))
+        wrong.update(compare.differences(want, answer.adj_rib_out, answer.neighbors))
         if wrong and not dry_run:
             part.update((prefix, want[prefix]) for prefix in wrong)
-            _send(hands, part, seen, done, witness)
+            _send(hands, part, seen, done, answer.neighbors, witness)
         return wrong
 
 
@@ -187,12 +196,15 @@ def _send(
     want: Want,
     seen: str | None,
     done: list[Prefix],
+    neighbors: Sequence[Neighbor] = (),
     witness: Witness = NOBODY,
+    raises: bool = False,
 ) -> tuple[RibEntry, ...]:
     """Carry out commands batch by batch, withdrawals first, and read all back behind the
     last; `done` gets the routes of those before it.
 
-    Each batch is only written if nobody acted since the generation `seen`.
+    Each batch is only written if nobody acted since the generation `seen`. `raises`: an
+    announcement changes the generation, before the pipe is let go.
     """
     withdrawals = _withdrawals(want)
     left = [*withdrawals, *(prefix for prefix in want if want[prefix])]
@@ -207,6 +219,12 @@ def _send(
                 extra = compare.excess(want, answer.adj_rib_out)
                 if extra:  # no announcement replaces it, nor a plain withdrawal
                     answer = speaker.exchange(map(grammar.withdraw_entry, extra))
+                if raises and not rest and any(want.values()):
+                    hands.state.raise_generation()
+        except Superseded as error:
+            if error.written:  # the history tells of it all the same
+                done += batch
+            raise
         except NoAnswer:
             _check(hands, seen)
             _shout(hands, later, math.inf)  # it has waited long enough
@@ -217,7 +235,7 @@ def _send(
         done += batch
         left = rest
     witness.answered(answer)
-    wrong = compare.differences(want, answer.adj_rib_out)
+    wrong = compare.differences(want, answer.adj_rib_out, neighbors)
     if wrong:
         lines = [line for lines in wrong.values() for line in lines]
         raise Rejected(lines) if refused else NotApplied(lines)

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pgcast_hooks.model import Announcement, Prefix, RibEntry, Want
+from pgcast_hooks.model import Announcement, Neighbor, Prefix, RibEntry, Want
 
 
-def differences(want: Want, have: Iterable[RibEntry]) -> dict[Prefix, list[str]]:
+def differences(
+    want: Want, have: Iterable[RibEntry], neighbors: Sequence[Neighbor] = ()
+) -> dict[Prefix, list[str]]:
     """Where Adj-RIB-Out differs from what must be announced, in words, for each prefix
     that differs; an empty answer is the only success.
 
-    A prefix must stand for at least one neighbor, not for each: a neighbor may not
-    speak its address family.
+    A prefix must stand for each of its neighbors; where it names none, for each of
+    `neighbors` whose session carries its address family, and for one at least.
     """
     standing: dict[Prefix, list[RibEntry]] = {prefix: [] for prefix in want}
     for entry in have:
         if entry.prefix in standing:
             standing[entry.prefix].append(entry)
     found = {
-        prefix: _differences(prefix, wanted, standing[prefix])
+        prefix: _differences(
+            prefix, wanted, standing[prefix], _carrying(prefix, neighbors)
+        )
         for prefix, wanted in want.items()
     }
     return {prefix: wrong for prefix, wrong in found.items() if wrong}
@@ -44,8 +48,21 @@ def _superfluous(wanted: Announcement | None, entry: RibEntry) -> bool:
     return bool(wanted.neighbors) and entry.neighbor not in wanted.neighbors
 
 
+def _carrying(prefix: Prefix, neighbors: Iterable[Neighbor]) -> list[str]:
+    """The neighbors whose session is up and carries the address family of a prefix."""
+    family = f"ipv{prefix.version} unicast"
+    return [
+        neighbor.address
+        for neighbor in neighbors
+        if neighbor.state == "established" and family in neighbor.families
+    ]
+
+
 def _differences(
-    prefix: Prefix, wanted: Announcement | None, standing: Sequence[RibEntry]
+    prefix: Prefix,
+    wanted: Announcement | None,
+    standing: Sequence[RibEntry],
+    carrying: Sequence[str],
 ) -> list[str]:
     extra = [entry for entry in standing if _superfluous(wanted, entry)]
     wrong = [
@@ -58,7 +75,8 @@ def _differences(
     if not meant:
         return [f"{prefix} is withdrawn, must be announced", *wrong]
     there = {entry.neighbor for entry in meant}
-    missing = [name for name in wanted.neighbors if name not in there]
+    meant_for = wanted.neighbors or carrying
+    missing = [name for name in meant_for if name not in there]
     wrong += [
         f"{prefix} is not announced to {name}, must be announced" for name in missing
     ]

@@ -267,6 +267,7 @@ class Superseded(PgcastError):
     counts no more."""
 
     exit_code = EX_TEMPFAIL
+    written = False  # whether the commands were carried out before that was noticed
 
     def __str__(self) -> str:
         return "another callback or operator acted in the meantime: nothing was changed"

@@ -35,7 +35,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Callable, NamedTuple, Protocol
 
-from pgcast_hooks.errors import NoAnswer
+from pgcast_hooks.errors import NoAnswer, Superseded
 from pgcast_hooks.grammar import route
 from pgcast_hooks.model import Neighbor, RibEntry
 
@@ -124,7 +124,11 @@ class Speaker:
         bracket = self._read_bracket(len(commands) + len(shown) + 1)
         self._channel.settled()
         if read:
-            self._check()
+            try:
+                self._check()
+            except Superseded as error:
+                error.written = bool(commands)
+                raise
         told = Answer(tuple(bracket.entries), bracket.refused, self._version)
         if ask_all:
             from pgcast_hooks.neighbors import parse  # a withdrawal does not ask

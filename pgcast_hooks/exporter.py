@@ -31,8 +31,6 @@ from pgcast_hooks.witness import Witness
 class Exporter(Witness):
     """Writes the metrics of every pass to `file`."""
 
-    curious = True
-
     def __init__(self, file: Textfile, config: Config, hands: Host) -> None:
         self._file = file
         self._config = config

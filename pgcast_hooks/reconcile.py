@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from pgcast_hooks import policy
@@ -22,7 +22,9 @@ from pgcast_hooks.model import (
     Config,
     Eligibility,
     LastPass,
+    Observation,
     Prefix,
+    Question,
     Route,
 )
 from pgcast_hooks.observe import decide, observe_all
@@ -77,7 +79,7 @@ def reconcile(
     before = last.trouble if last else ()
     try:
         with witness:
-            done = _pass(hands, config, dry_run, witness)
+            done = _pass(hands, config, dry_run, witness, single=interval is None)
     except PgcastError as error:
         if not dry_run:
             if hands.account.begun([cut(str(error))], before):
@@ -120,10 +122,26 @@ def _young_loop(last: LastPass | None) -> bool:
     )
 
 
-def _pass(hands: Host, config: Config, dry_run: bool, witness: Witness) -> Pass:
+def _silent(
+    config: Config, observations: Mapping[tuple[str, Question], Observation]
+) -> list[Cluster]:
+    """The clusters of which something is not known."""
+    scopes = {
+        scope
+        for (scope, _), observation in observations.items()
+        if observation.eligibility is Eligibility.UNKNOWN
+    }
+    return [cluster for scope, cluster in config.clusters.items() if scope in scopes]
+
+
+def _pass(
+    hands: Host, config: Config, dry_run: bool, witness: Witness, single: bool
+) -> Pass:
     for _ in range(LOOKS):
         seen = hands.state.generation()
         observations = observe_all(config.clusters.values(), hands.state)
+        if single:  # one question that is not answered in time must not end a grace
+            observations |= observe_all(_silent(config, observations), hands.state)
         want: dict[Prefix, Announcement | None] = {}
         reasons: dict[Prefix, str] = {}
         unheard: dict[str, dict[Prefix, str]] = {}
@@ -178,6 +196,7 @@ def loop(
     presence.wait(0.001)  # hold the pipe, if somebody reads it
     while not presence.over():
         pause = interval
+        seen = hands.state.generation()
         try:
             done = reconcile(hands, config, interval=interval, witness=witness)
         except PgcastError as error:
@@ -194,7 +213,7 @@ def loop(
             trouble = (*trouble, witness.trouble)
         _tell(standing, trouble)
         standing = trouble
-        _wait(presence, hands, pause)
+        _wait(presence, hands, pause, seen)
     if withdraw_on_exit:
         routes = [route.prefix for _, route in _routes(config)]
         reasons = dict.fromkeys(routes, "the reconciler ends")
@@ -202,11 +221,11 @@ def loop(
         log.info("every route is withdrawn: the reconciler ends")
 
 
-def _wait(presence: Presence, hands: Host, pause: float) -> None:
+def _wait(presence: Presence, hands: Host, pause: float, seen: str) -> None:
     """Wait for the next pass, or for a reason to make it now: ExaBGP is back, or somebody
-    acted, who may have given an order that ends before the pass is due."""
+    acted since the generation `seen`, who may have given an order that ends before the pass is
+    due."""
     end = time.monotonic() + pause
-    seen = hands.state.generation()
     while not presence.over():
         left = end - time.monotonic()
         if left <= 0 or presence.wait(min(left, GLANCE)):

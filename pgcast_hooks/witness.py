@@ -16,7 +16,6 @@ from pgcast_hooks.model import Observation, Question, Want
 class Witness:
     """Is told of one pass after the other, each within `with`; this one does nothing with it."""
 
-    curious = False  # whether ExaBGP is asked for its neighbors and version too
     trouble: str | None = None
 
     def __enter__(self) -> Witness:

@@ -22,9 +22,7 @@ git ls-files '*.sh' .ci/run | xargs shellcheck
 tests() { "$python" -m pytest -q -p no:cacheprovider "$@"; }
 
 # Side by side: the unit tests search, on one core, and the integration tests mostly wait. Each
-# process of those makes a host of its own. With job control, or they would ignore Ctrl-C, and so
-# would what they start.
-set -m
+# process of those makes a host of its own.
 step "unit and integration"
 said=$(mktemp -d)
 trap 'rm -rf "$said"' EXIT

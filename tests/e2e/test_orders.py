@@ -50,7 +50,7 @@ def test_a_withdrawal_holds_until_it_expires(lab: Lab, leader: str) -> None:
     lab.wait_for(lambda: lab.route() == leader, HELD + 10, "the route", poll=0.02)
     after = time.monotonic() - start - HELD
     print(f"the route is back {after:.2f} s after the order's end")
-    assert -0.1 < after < INTERVAL  # the loop acts at the end itself
+    assert -0.1 < after < INTERVAL
 
 
 def test_maintenance_and_a_switchover(lab: Lab, leader: str) -> None:

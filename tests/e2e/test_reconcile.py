@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -15,10 +14,11 @@ from typing import Callable
 import pytest
 
 from tests.lab.event import Observer
-from tests.lab.host import LabError
+from tests.lab.faults import children
 from tests.lab.lab import Lab
 from tests.lab.network import VIP
 from tests.lab.services import PIPE
+from tests.lab.surroundings import DAMAGE, RESTORE, failsafe, faked_clock, set_clock
 
 FIGURES: list[tuple[str, float, str]] = []
 
@@ -186,11 +186,11 @@ def test_failsafe_mode_keeps_the_leader(lab: Lab, watch: Observer) -> None:
     """Nobody reaches etcd, all members reach each other: the leader stays, and so does its route."""
     leader = lab.leader() or ""
     lab.patronictl("edit-config", "main", "--force", "-s", "failsafe_mode=true")
-    lab.wait_for(lambda: _failsafe(lab, leader) is not None, 30, "failsafe mode")
+    lab.wait_for(lambda: failsafe(lab, leader) is not None, 30, "failsafe mode")
     since = time.time()
     lab.etcd.signal(signal.SIGSTOP)
     try:
-        lab.wait_for(lambda: _failsafe(lab, leader) is True, 60, "failsafe mode in use")
+        lab.wait_for(lambda: failsafe(lab, leader) is True, 60, "failsafe mode in use")
         active = time.time()
         lab.wait_for(lambda: time.time() > active + 5, 10, "some passes")
         assert lab.route() == leader
@@ -199,16 +199,8 @@ def test_failsafe_mode_keeps_the_leader(lab: Lab, watch: Observer) -> None:
         lab.etcd.signal(signal.SIGCONT)
     lab.wait_healthy(90)
     assert watch.routes.since(since) == []
+    FIGURES.append(("failsafe mode, etcd hangs for all", 0.0, "the route never moves"))
     lab.patronictl("edit-config", "main", "--force", "-s", "failsafe_mode=null")
-
-
-def _failsafe(lab: Lab, name: str) -> bool | None:
-    """Whether the member keeps the lead by failsafe mode; None while that is not configured."""
-    with contextlib.suppress(OSError, LabError):
-        _, body = lab.rest(name, "/patroni")
-        configured = lab.rest(name, "/config")[1].get("failsafe_mode")
-        return bool(body.get("failsafe_mode_is_active")) if configured else None
-    return False
 
 
 def test_stopped_by_hand_in_pause(lab: Lab) -> None:
@@ -303,12 +295,19 @@ def _announced(lab: Lab, name: str) -> bool:
     return any(r["prefix"] == f"{VIP}/32" and r["announced"] for r in routes)
 
 
-def test_exabgp_reloads(lab: Lab) -> None:
-    """SIGUSR1 keeps the routes: the router never misses one."""
+def test_exabgp_reloads(lab: Lab, watch: Observer) -> None:
+    """SIGUSR1 keeps the routes: the router never misses one. Its helper is another one after it."""
     leader = lab.leader() or ""
-    lab.exabgp[leader].signal(signal.SIGUSR1)
-    lab.wait_for(lambda: _announced(lab, leader), 20, "Adj-RIB-Out")
+    exabgp = lab.exabgp[leader]
+    before = children(exabgp)
+    since = time.time()
+    exabgp.signal(signal.SIGUSR1)
+    lab.wait_for(lambda: children(exabgp) not in ([], before), 20, "another helper")
+    lab.wait_for(lambda: _answers(lab, leader) or None, 20, "pipe helper")
+    FIGURES.append(("ExaBGP USR1", time.time() - since, "its pipe answers again"))
+    assert _announced(lab, leader)
     assert paths(lab) == [leader]
+    assert watch.routes.since(since) == []
 
 
 def test_the_pipe_helper_is_killed(lab: Lab) -> None:
@@ -331,21 +330,6 @@ def test_the_pipe_helper_is_killed(lab: Lab) -> None:
     assert paths(lab) == [leader]
 
 
-DAMAGE = {
-    "read-only": "mount -t tmpfs -o ro tmpfs /var/lib/pgcast",
-    "full": "mount -t tmpfs -o size=4k tmpfs /var/lib/pgcast;"
-    " head -c 8192 /dev/zero > /var/lib/pgcast/filler || true",
-    "missing": "umount /var/lib/pgcast; rmdir /var/lib/pgcast",
-    "of somebody else": "mount -t tmpfs -o mode=700 tmpfs /var/lib/pgcast",
-}
-
-
-RESTORE = (
-    "[ ! -d /var/lib/pgcast ] || umount /var/lib/pgcast;"
-    " install -d -o postgres -g postgres -m 0750 /var/lib/pgcast"
-)
-
-
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_the_state_directory_is_damaged(lab: Lab, damage: str) -> None:
     """On the leader, with the reconciler started on it: what somebody withdrew is announced again."""
@@ -366,24 +350,13 @@ def test_the_clock_is_set_back(lab: Lab) -> None:
     leader = lab.leader() or ""
     service = lab.reconciler[leader]
     service.stop()
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    plain = service.argv
-    service.argv = [  # env, as the library must not be loaded before the user is changed
-        "env",
-        f"LD_PRELOAD={library}",
-        "FAKETIME_TIMESTAMP_FILE=/run/faketime",
-        "FAKETIME_NO_CACHE=1",
-        "FAKETIME_DONT_FAKE_MONOTONIC=1",
-        *plain,
-    ]
-    set_clock = "printf %%s '%s' > /run/faketime && chmod 644 /run/faketime"
-    lab.hosts[leader].run(["sh", "-euc", set_clock % "+0"])
-    service.start()
+    with faked_clock(service):
+        service.start()
     try:
         _repaired(lab, leader, "clock as it is")
         since = time.time()
         lab.patroni[leader].signal(signal.SIGSTOP)
-        lab.hosts[leader].run(["sh", "-euc", set_clock % "-1d"])
+        set_clock(lab.hosts[leader], "-1d")
         took = measure(
             lab,
             "Patroni hangs, clock set back",
@@ -395,7 +368,6 @@ def test_the_clock_is_set_back(lab: Lab) -> None:
     finally:
         lab.patroni[leader].signal(signal.SIGCONT)
         service.stop()
-        service.argv = plain
     lab.reconcile(True)
     lab.wait_healthy(90)
 

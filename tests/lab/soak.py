@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 
+from . import surroundings  # noqa: F401 (registers its faults)
 from .faults import FAULTS, Scene, kinds
 from .host import LabError
 from .invariants import CONVERGENCE, Invariants, Violation, trouble

@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         said, code = f"bug in pgcast, please report it: {_where(error)}", EX_SOFTWARE
     if said:
         line = f"{' '.join(['pgcast-callback', *arguments])}: {said}"
-        print(" ".join(line.split()), file=sys.stderr)
+        line = " ".join(line.split())
+        print("".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
     return code
 
 

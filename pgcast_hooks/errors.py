@@ -128,18 +128,18 @@ class PipeMissing(PgcastError):
 
     exit_code = EX_UNAVAILABLE
 
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
+    def __init__(self, path: str, absent: str | None = None) -> None:
+        """`path` is that of `.in`, `absent` the one of the two that does not exist."""
+        super().__init__(path, absent)
         self.path = path
+        self.absent = absent
 
     def __str__(self) -> str:
-        end = ".out"  # which ExaBGP does not read, though it may be the one that is missing
-        path = self.path
-        incoming = f"{path[: -len(end)]}.in" if path.endswith(end) else path
-        return (
-            f"ExaBGP is not reading {incoming}: is it running, and was it started after the pipe was made"
-            " (mkfifo)?"
-        )
+        if self.absent:
+            why = f"{self.absent} does not exist: make it (mkfifo) and restart ExaBGP"
+        else:
+            why = "is it running, and was it started after the pipe was made (mkfifo)?"
+        return f"ExaBGP is not reading {self.path}: {why}"
 
 
 class PipeUnusable(PgcastError):

@@ -211,7 +211,7 @@ def _write(
                 if opened:
                     waited = time.monotonic() - start
                     raise NoAnswer(path, waited, taken=False) from None
-                raise PipeMissing(path) from None
+                raise
         time.sleep(RETRY)
 
 
@@ -222,8 +222,12 @@ def _open(path: str, mode: int) -> int:
             raise PipeUnusable(path, why)
         return os.open(path, mode | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno in (errno.ENXIO, errno.ENOENT):
+        if error.errno == errno.ENXIO:
             raise PipeMissing(path) from error
+        if error.errno == errno.ENOENT:
+            incoming = f"{os.path.splitext(path)[0]}.in"
+            absent = path if os.path.exists(incoming) else incoming
+            raise PipeMissing(incoming, absent) from error
         directory = os.path.dirname(path)
         if os.access(directory, os.X_OK):
             cure = "give this user's group read and write (chgrp, chmod 660)"

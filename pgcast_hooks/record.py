@@ -53,13 +53,21 @@ def replace(directory: str, name: str, text: str, aside: str | None = None) -> N
         finally:
             os.close(file)
         if aside is not None:
-            os.rename(target, os.path.join(directory, aside))
+            _keep(target, os.path.join(directory, aside))
         os.rename(path, target)
     except OSError:
         with contextlib.suppress(OSError):
             os.unlink(path)
         raise
     _sync(directory)
+
+
+def _keep(path: str, aside: str) -> None:
+    """Give a file a second name, for the first to be taken from it at once or not at all."""
+    try:
+        os.link(path, aside, follow_symlinks=False)
+    except OSError:  # a directory, or another user's file
+        os.rename(path, aside)
 
 
 def remove(directory: str, name: str) -> None:

@@ -58,7 +58,8 @@ def line(finding: Finding) -> str:
     """A finding as one line."""
     said = f"{finding.severity.value} {finding.name} {finding.object}: {finding.text}"
     said = f"{said}: {finding.advice}" if finding.advice else said
-    return " ".join(said.split())
+    said = " ".join(said.split())
+    return "".join(letter if letter.isprintable() else "?" for letter in said)
 
 
 def count(findings: Iterable[Finding]) -> str:

@@ -14,6 +14,7 @@ import click
 
 from pgcast_hooks import __version__
 from pgcast_hooks import config as configuration
+from pgcast_hooks.cli.words import printable
 from pgcast_hooks.errors import (
     EX_SOFTWARE,
     ConfigError,
@@ -82,11 +83,10 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ConfigError as error:
-            for problem in error.problems:
-                click.echo(f"pgcast: {error.path}: {problem}", err=True)
+            log(f"{error.path}: {problem}" for problem in error.problems)
             ctx.exit(error.exit_code)
         except PgcastError as error:
-            click.echo(f"pgcast: {error}", err=True)
+            log([str(error)])
             ctx.exit(error.exit_code)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
@@ -160,7 +160,7 @@ def log(lines: Iterable[str | None]) -> None:
     """Say something about what was done; stdout is for data."""
     for line in lines:
         if line:
-            click.echo(f"pgcast: {line}", err=True)
+            click.echo(printable(f"pgcast: {line}"), err=True)
 
 
 def typed() -> str:

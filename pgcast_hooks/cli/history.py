@@ -18,6 +18,7 @@ from pgcast_hooks import config as configuration
 from pgcast_hooks.cli import arguments
 from pgcast_hooks.cli.duration import MOST, parse
 from pgcast_hooks.cli.group import log, main, named_cluster, named_routes
+from pgcast_hooks.cli.words import printable
 from pgcast_hooks.errors import HistoryUnusable
 from pgcast_hooks.history import History, encode, now, stamp
 from pgcast_hooks.model import Config
@@ -160,12 +161,11 @@ def line(event: dict[str, Any]) -> str:
         text.replace(f" route {prefix}", "").replace(f"{prefix} ", "") for text in did
     )
     by = f"{event['trigger']}, {event['user']}, {event['milliseconds']:.0f} ms"
-    text = (
+    # Patroni, a callback's arguments and the environment may say anything.
+    return printable(
         f"{_local(event['time'])}  {event['cause']:9}  {event['scope']}  {prefix}"
         f"  {event['result']}: {told} ({by})"
     )
-    # Patroni, a callback's arguments and the environment may say anything.
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _local(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 
 import click
 
+from pgcast_hooks.cli.words import printable
 from pgcast_hooks.status.picture import Level
 
 LABEL = 12
@@ -110,11 +111,6 @@ def _wrapped(paragraph: Paragraph, margin: str, columns: int) -> list[str]:
         replace_whitespace=False,
     )
     return [line.rstrip() for line in lines]
-
-
-def printable(text: str) -> str:
-    """Text of others, who must not be able to command the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _coloured(line: str, paragraph: Paragraph, new: bool) -> str:

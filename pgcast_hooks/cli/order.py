@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import click
 
@@ -17,6 +17,8 @@ from pgcast_hooks.cli.group import log
 from pgcast_hooks.errors import NotEarned, OverrideNotKept, PgcastError, Superseded
 from pgcast_hooks.model import Cluster, Eligibility, Order, Override, Prefix, Route
 from pgcast_hooks.policy import LEADERS, earned, phrase
+
+LOOKS = 5  # how often it looks again because somebody acted meanwhile
 
 
 def give_withdrawal(
@@ -44,11 +46,9 @@ def give_withdrawal(
             failed = error
             _end_announcement(hands, key)
     hands.state.raise_generation()
-    seen = hands.state.generation()
     try:
-        # Whoever acts from now on has read the order.
-        with standing_all_the_same(order, not failed), contextlib.suppress(Superseded):
-            align(hands, dict.fromkeys(gone), reasons, seen)
+        with standing_all_the_same(order, not failed):
+            _withdraw(hands, gone, reasons)
     except PgcastError as error:
         if not failed:
             raise
@@ -58,6 +58,19 @@ def give_withdrawal(
             log(f"{prefix} is withdrawn for the moment" for prefix in gone)
     if failed:
         raise failed
+
+
+def _withdraw(
+    hands: Host, gone: Sequence[Prefix], reasons: Mapping[Prefix, str]
+) -> None:
+    """Have it read back that nothing stands. Raises what `align` raises, and Superseded only
+    when others acted all the time."""
+    for _ in range(LOOKS):
+        seen = hands.state.generation()
+        with contextlib.suppress(Superseded):
+            align(hands, dict.fromkeys(gone), reasons, seen)
+            return
+    raise Superseded
 
 
 def _end_announcement(hands: Host, key: Prefix | None) -> None:
@@ -70,11 +83,10 @@ def _end_announcement(hands: Host, key: Prefix | None) -> None:
 
 @contextlib.contextmanager
 def standing_all_the_same(order: Override, so: bool = True) -> Iterator[None]:
-    """Where ExaBGP fails, tell that the order stands all the same, and will be followed."""
+    """Where it cannot be carried out now, or not be read back, tell that the order stands all
+    the same, and will be followed."""
     try:
         yield
-    except Superseded:
-        raise
     except PgcastError:
         if so:
             log([f"the order to {order.order.value} stands, {how_long(order)}"])

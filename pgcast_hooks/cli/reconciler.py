@@ -13,6 +13,7 @@ import click
 from pgcast_hooks import config as configuration
 from pgcast_hooks.apply import Host, commands, host
 from pgcast_hooks.cli.group import log, main, typed
+from pgcast_hooks.cli.words import printable
 from pgcast_hooks.document import MAX_SECONDS
 from pgcast_hooks.errors import EX_UNAVAILABLE, LibraryMissing
 from pgcast_hooks.model import Config
@@ -131,4 +132,14 @@ def _stop_at_signals() -> int:
 def _log_to_stderr() -> None:
     """journald adds the time by itself; a terminal does not."""
     stamp = "%(asctime)s " if sys.stderr.isatty() else ""
-    logging.basicConfig(level=logging.INFO, format=f"{stamp}pgcast: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine(f"{stamp}pgcast: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+class _OneLine(logging.Formatter):
+    """Patroni and operators may say anything; a line of the log stays one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """As the base class does, but for what does not print."""
+        return printable(super().formatMessage(record))

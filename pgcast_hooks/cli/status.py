@@ -77,7 +77,7 @@ def _with_seconds(args: Sequence[str]) -> list[str]:
     metavar="[SECONDS]",
     type=click.FloatRange(0.1, MAX_SECONDS),
     help=f"Look again and again until Ctrl-C, with a pause of SECONDS ({WATCH} if left out);"
-    " what has changed since the last drawing is marked with *.",
+    " what has changed since the last drawing is marked with *, the title where a line is gone.",
 )
 @click.pass_obj
 def status(
@@ -156,6 +156,10 @@ class _Screen:
         drawn = draw(found, self._members, time.strftime("%H:%M:%S"))
         before, self._before = self._before, now
         changed = {name for name in now if before and before.get(name) != now[name]}
+        if before and before.keys() - now.keys():
+            changed.add(
+                drawn[0].subject
+            )  # something is gone, which has no line to mark
         columns, colour = width(sys.stdout), coloured(sys.stdout)
         lines = lay_out(drawn, columns, colour, changed)
         if not commanded(sys.stdout):

@@ -17,6 +17,12 @@ def without_measures(text: str) -> str:
     return " ".join(_MEASURE.sub("", text).split())
 
 
+def printable(text: str) -> str:
+    """Text of others, who must be able neither to command the terminal nor to begin a line of
+    a log."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def span(seconds: float) -> str:
     """A length of time, in the two units that matter: "3 h 12 min", "46 s", "0.3 s"."""
     if seconds < 10:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,51 @@ def complete(environment: dict[str, str], *words: str) -> list[str]:
     lines = result.stdout.splitlines()
     assert all(line.startswith("plain,") for line in lines if line)
     return [line.partition(",")[2] for line in lines if line]
+
+
+def offered(environment: dict[str, str], shell: str, *words: str) -> list[str]:
+    """What zsh or fish is told for the last of the words; nothing is on stderr."""
+    line = " ".join(["pgcast", *words[:-1], ""])
+    protocol = {
+        "COMP_WORDS": line if shell == "fish" else " ".join(["pgcast", *words]),
+        "COMP_CWORD": words[-1] if shell == "fish" else str(len(words)),
+        "_PGCAST_COMPLETE": f"{shell}_complete",
+    }
+    result = subprocess.run(
+        ["pgcast"],
+        env={**environment, **protocol},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = [line for line in result.stdout.splitlines() if line]
+    if shell == "fish":  # TYPE,VALUE, behind a tab what it is
+        return [line.partition(",")[2].partition("\t")[0] for line in lines]
+    assert lines[::3] == ["plain"] * (len(lines) // 3)
+    return lines[1::3]  # TYPE, VALUE, HELP
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_protocol_of_other_shells(environment: dict[str, str], shell: str) -> None:
+    """Scopes and prefixes, whole: neither cuts words at a colon as bash does."""
+    for command in ("withdraw", "status"):
+        assert offered(environment, shell, command, "") == ["main", "billing"]
+        assert offered(environment, shell, command, "b") == ["billing"]
+        assert offered(environment, shell, command, "main", "2001") == BOTH
+        assert offered(environment, shell, command, "nobody", "") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_a_shell(environment: dict[str, str], shell: str) -> None:
+    """It asks this program, in this shell's protocol."""
+    asked = {**environment, "_PGCAST_COMPLETE": f"{shell}_source"}
+    result = subprocess.run(
+        ["pgcast"], env=asked, capture_output=True, text=True, timeout=20
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"_PGCAST_COMPLETE={shell}_complete" in result.stdout
+    assert re.search(r"(complete|compdef) .*\bpgcast\b", result.stdout)
 
 
 @pytest.mark.parametrize(

@@ -114,12 +114,19 @@ def test_nobody_reads(pgcast: Pgcast) -> None:
 
 
 def test_no_pipe(pgcast: Pgcast) -> None:
-    """The same where there is no pipe at all."""
-    for name in ("exabgp.in", "exabgp.out"):
-        (DIRECTORY / name).unlink(missing_ok=True)
-    code, said = pgcast.withdraw()
-    assert code == 69
-    assert f"ExaBGP is not reading {PIPE}.in" in said
+    """The one that is missing is named; where both are, the one that ExaBGP reads."""
+    for there, absent in (("", ".in"), (".in", ".out"), (".out", ".in")):
+        for name in (".in", ".out"):
+            Path(f"{PIPE}{name}").unlink(missing_ok=True)
+        if there:
+            os.mkfifo(f"{PIPE}{there}")
+        said = (
+            f"ExaBGP is not reading {PIPE}.in: {PIPE}{absent} does not exist: make it (mkfifo)"
+            " and restart ExaBGP"
+        )
+        assert pgcast.run("show") == (69, "", f"pgcast: {said}\n")
+        if absent == ".in":  # else nobody reads it, which is as true
+            assert pgcast.withdraw() == (69, said)
 
 
 def test_a_reader_that_never_drains(reader: int, pgcast: Pgcast) -> None:

@@ -13,11 +13,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from pgcast_hooks.model import LastPass
+from pgcast_hooks.model import LastPass, Order, Override
+from pgcast_hooks.override import Overrides
 from pgcast_hooks.state import State
 from tests.integration.bird import Bird
 from tests.integration.exabgp import PIPE, Exabgp
@@ -696,6 +698,24 @@ def test_watch_on_a_terminal(
         assert drawing.count("*") < 6  # the title, the verdict, what stands
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
+
+
+@pytest.mark.any_version
+def test_watch_marks_what_is_gone(
+    exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast
+) -> None:
+    """A line that is no more has no place for a mark: the title gets it."""
+    patroni.will_say([REPLICA])
+    overrides = Overrides(str(pgcast.state))
+    prefix = ip_network("192.0.2.10/32")
+    overrides.set(prefix, Override(Order.WITHDRAW, "disk", "alice"))
+    with on_a_terminal(pgcast, {"TERM": "xterm"}, "--watch", "main") as (terminal, _):
+        terminal.wait("by alice", "\033[J")
+        overrides.end(prefix)
+        text = terminal.wait("  * ", "\033[J")
+        drawing = text[text.rindex("\033[H") :]
+        assert "alice" not in drawing
+        assert re.search(r"  \* \d\d:\d\d:\d\d  \S+: all is as it must be", drawing)
 
 
 @pytest.mark.any_version

@@ -331,6 +331,58 @@ def test_a_link_is_not_followed(overrides: Overrides, tmp_path: Path) -> None:
     assert target.read_text() == "{}"
 
 
+KILLED = """
+import ipaddress, os, sys
+from pgcast_hooks.model import Order, Override
+from pgcast_hooks.override import Overrides
+rename, left = os.rename, int(sys.argv[2])
+def killed(*names):
+    global left
+    if left:
+        rename(*names)
+        left -= 1
+    if not left:
+        os._exit(9)
+os.rename = killed
+Overrides(sys.argv[1]).set(ipaddress.ip_network("192.0.2.10/32"), Override(Order.WITHDRAW, "x", "a"))
+"""
+
+
+@pytest.mark.parametrize(("renames", "order"), [(0, Order.HOLD), (1, Order.WITHDRAW)])
+def test_a_damaged_order_is_replaced_at_once_or_not_at_all(
+    overrides: Overrides, tmp_path: Path, renames: int, order: Order
+) -> None:
+    """Whoever is killed in between leaves the one or the other, and the next one goes on."""
+    file(tmp_path).write_text("{")
+    arguments = [sys.executable, "-c", KILLED, str(tmp_path), str(renames)]
+    assert subprocess.run(arguments, cwd=ROOT).returncode == 9
+    found = overrides.standing(V4)
+    assert found is not None
+    assert found.order is order
+    overrides.set(V4, Override(Order.WITHDRAW, "y", "alice"))
+    found = overrides.standing(V4)
+    assert found is not None
+    assert (found.order, found.reason) == (Order.WITHDRAW, "y")
+    assert any(path.read_text() == "{" for path in tmp_path.glob("*.damaged-*"))
+
+
+@pytest.mark.parametrize("kind", ["directory", "link"])
+def test_whatever_stands_in_an_order_s_place_is_kept_aside(
+    overrides: Overrides, tmp_path: Path, kind: str
+) -> None:
+    """It is no plain file, and no order."""
+    if kind == "directory":
+        file(tmp_path).mkdir()
+    else:
+        file(tmp_path).symlink_to("elsewhere")
+    overrides.set(V4, Override(Order.WITHDRAW, "x", "alice"))
+    found = overrides.standing(V4)
+    assert found is not None
+    assert found.order is Order.WITHDRAW
+    (kept,) = tmp_path.glob("*.damaged-*")
+    assert kept.is_dir() if kind == "directory" else kept.is_symlink()
+
+
 WRITER = """
 import ipaddress, sys
 from pgcast_hooks.model import Order, Override

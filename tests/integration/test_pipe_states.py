@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -210,9 +211,10 @@ def _waits_for(pid: int, descriptor: int) -> bool:
     """Whether a process has the same FIFO open."""
     wanted = os.fstat(descriptor)
     for entry in Path(f"/proc/{pid}/fd").iterdir():
-        found = entry.stat()
-        if stat.S_ISFIFO(found.st_mode) and os.path.samestat(found, wanted):
-            return True
+        with contextlib.suppress(FileNotFoundError):  # it is closed by now
+            found = entry.stat()
+            if stat.S_ISFIFO(found.st_mode) and os.path.samestat(found, wanted):
+                return True
     return False
 
 

@@ -18,7 +18,14 @@ from tests.lab.faults import children
 from tests.lab.lab import Lab
 from tests.lab.network import VIP
 from tests.lab.services import PIPE
-from tests.lab.surroundings import DAMAGE, RESTORE, failsafe, faked_clock, set_clock
+from tests.lab.surroundings import (
+    DAMAGE,
+    RESTORE,
+    failsafe,
+    faked_clock,
+    set_clock,
+    wait_failsafe,
+)
 
 FIGURES: list[tuple[str, float, str]] = []
 
@@ -186,7 +193,7 @@ def test_failsafe_mode_keeps_the_leader(lab: Lab, watch: Observer) -> None:
     """Nobody reaches etcd, all members reach each other: the leader stays, and so does its route."""
     leader = lab.leader() or ""
     lab.patronictl("edit-config", "main", "--force", "-s", "failsafe_mode=true")
-    lab.wait_for(lambda: failsafe(lab, leader) is not None, 30, "failsafe mode")
+    wait_failsafe(lab)
     since = time.time()
     lab.etcd.signal(signal.SIGSTOP)
     try:

@@ -7,6 +7,7 @@ It exists so that both break them in the same way.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,7 @@ RESTORE = (
     "[ ! -d /var/lib/pgcast ] || umount --lazy /var/lib/pgcast;"
     " install -d -o postgres -g postgres -m 0750 /var/lib/pgcast"
 )
+LOOP_WAIT = 5  # seconds, in examples/patroni.yml
 SET_CLOCK = "printf %%s '%s' > /run/faketime && chmod 644 /run/faketime"
 
 
@@ -62,6 +64,26 @@ def failsafe(lab: Lab, name: str) -> bool | None:
         configured = lab.rest(name, "/config")[1].get("failsafe_mode")
         return bool(body.get("failsafe_mode_is_active")) if configured else None
     return False
+
+
+def wait_failsafe(lab: Lab) -> None:
+    """Wait until failsafe mode, which was just configured, is known to every member: the leader
+    writes down who they are in one of its loops, and the others read that in their next.
+    """
+    lab.wait_for(
+        lambda: all(failsafe(lab, name) is not None for name in lab.members),
+        30,
+        "failsafe mode",
+    )
+    since = time.time()
+    lab.wait_for(
+        lambda: all(
+            lab.rest(name, "/patroni")[1]["dcs_last_seen"] > since + 2 * LOOP_WAIT
+            for name in lab.members
+        ),
+        30,
+        "two loops of each Patroni",
+    )
 
 
 @contextlib.contextmanager
@@ -105,9 +127,7 @@ def _failsafe(scene: Scene) -> None:
     lab = scene.lab
     scene.member = "etcd"
     with configured(lab, "failsafe_mode", "true", "null"):
-        lab.wait_for(
-            lambda: failsafe(lab, scene.leader) is not None, 30, "failsafe mode"
-        )
+        wait_failsafe(lab)
         with scene.stopped(lab.etcd):
             scene.hold(5, 25)
         lab.wait_for(lambda: lab.leader() is not None, 60, "a leader")

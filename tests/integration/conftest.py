@@ -18,6 +18,7 @@ from tests.integration.bird import Bird
 from tests.integration.exabgp import VERSIONS, Exabgp
 from tests.integration.patroni import FakePatroni
 from tests.integration.pgcast import Pgcast
+from tests.integration.waiting import until
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 SETUP = """
@@ -83,8 +84,12 @@ def _running(
 def exabgp(_running: Exabgp, bird: Bird) -> Iterator[Exabgp]:
     """A running ExaBGP with an established session and an empty Adj-RIB-Out, of each version in turn."""
     yield _running
-    _running.forget()
-    bird.wait_table({})
+
+    def forgotten() -> bool:
+        _running.forget()
+        return not bird.table()
+
+    until(forgotten, "an empty table")
 
 
 @pytest.fixture

@@ -104,8 +104,7 @@ def apply(
     same before PipeBusy, PipeMissing or PipeUnusable is raised.
     """
     with _accounted(hands, want, reasons) as done:
-        # Whoever has an older no of Patroni's must look again before it withdraws this.
-        return _send(hands, want, seen, done, raises=seen is not None)
+        return _send(hands, want, seen, done)
 
 
 def align(
@@ -198,13 +197,13 @@ def _send(
     done: list[Prefix],
     neighbors: Sequence[Neighbor] = (),
     witness: Witness = NOBODY,
-    raises: bool = False,
 ) -> tuple[RibEntry, ...]:
     """Carry out commands batch by batch, withdrawals first, and read all back behind the
     last; `done` gets the routes of those before it.
 
-    Each batch is only written if nobody acted since the generation `seen`. `raises`: an
-    announcement changes the generation, before the pipe is let go.
+    Each batch is only written if nobody acted since the generation `seen`. An announcement
+    changes it before the pipe is let go: whoever has an older no of Patroni's, or saw an older
+    order, must look again before it withdraws this.
     """
     withdrawals = _withdrawals(want)
     left = [*withdrawals, *(prefix for prefix in want if want[prefix])]
@@ -219,7 +218,7 @@ def _send(
                 extra = compare.excess(want, answer.adj_rib_out)
                 if extra:  # no announcement replaces it, nor a plain withdrawal
                     answer = speaker.exchange(map(grammar.withdraw_entry, extra))
-                if raises and not rest and any(want.values()):
+                if seen is not None and not rest and any(want.values()):
                     hands.state.raise_generation()
         except Superseded as error:
             if error.written:  # the history tells of it all the same

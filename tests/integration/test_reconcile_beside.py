@@ -7,6 +7,7 @@ import fcntl
 
 import pytest
 
+from pgcast_hooks.state import State
 from tests.integration.bird import Bird
 from tests.integration.exabgp import PIPE, Exabgp
 from tests.integration.patroni import PRIMARY, REPLICA, FakePatroni, hang, says
@@ -69,6 +70,29 @@ def test_a_dry_run_withdraws_nothing(
         assert (code, "no route was changed" in said) == (75, True), said
     assert pgcast.run("reconcile", "--dry-run")[0] == 0
     bird.wait_table(ANNOUNCED)
+
+
+@pytest.mark.any_version
+def test_an_older_no_is_not_written_past_the_lock(
+    exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast
+) -> None:
+    """Somebody acts while the pass waits for the pipe: it looks again, and follows what it
+    then hears."""
+    pgcast.announce()
+    bird.wait_table(ANNOUNCED)
+    patroni.will_say([REPLICA])
+    pgcast.document["exabgp"]["lock_timeout"] = 5.0
+    with open(f"{PIPE}.out", "rb+", buffering=0) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        asked = len(patroni.paths)
+        one_pass = pgcast.start("cli", "reconcile")
+        until(lambda: len(patroni.paths) > asked, "its question")
+        patroni.will_say([PRIMARY])
+        State(str(pgcast.state)).raise_generation()
+        until(lambda: len(patroni.paths) > asked + 1, "its second question", 20)
+        assert one_pass.wait(20) == 75, one_pass.communicate()
+        one_pass.communicate()
+        assert bird.table().keys() == ANNOUNCED.keys()
 
 
 @pytest.mark.any_version

@@ -1,20 +1,18 @@
 """What no callback tells is repaired anyway: have and want, compared and brought in line.
 
 A pass asks every Patroni, decides (an override first), reads Adj-RIB-Out and changes what differs. If a callback
-or an operator acts in the meantime, what the pass saw is thrown away and it looks again. The
-loop runs a pass at every interval, and at once when ExaBGP is back from a restart.
+or an operator acts in the meantime, what the pass saw is thrown away and it looks again.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from pgcast_hooks import policy
-from pgcast_hooks.account import OPERATOR, without_figures
-from pgcast_hooks.apply import Host, align, apply
+from pgcast_hooks.account import OPERATOR
+from pgcast_hooks.apply import Host, align
 from pgcast_hooks.errors import PgcastError, Superseded
 from pgcast_hooks.model import (
     Announcement,
@@ -28,19 +26,14 @@ from pgcast_hooks.model import (
     Route,
 )
 from pgcast_hooks.observe import decide, observe_all
-from pgcast_hooks.presence import Presence
 from pgcast_hooks.state import cut
 from pgcast_hooks.witness import NOBODY, Witness
 
 LOOKS = 5  # how often a pass looks again because somebody acted meanwhile
-GLANCE = 1.0  # seconds between two looks whether somebody acted
-RETRY = 0.2  # seconds until the next pass after one that failed at ExaBGP
 
 # For so long is a loop's last pass left to be found: longer than until a check finds it
 # too old, which is critical.
 LOOP_PASSES, LOOP_SECONDS = 10, 60.0
-
-log = logging.getLogger(__name__)
 
 
 class Pass(NamedTuple):
@@ -176,70 +169,6 @@ def _pass(
         }
         return Pass(want, reasons, found, unheard, min(expiries, default=None))
     raise Superseded
-
-
-def loop(
-    hands: Host,
-    config: Config,
-    interval: float,
-    stop: int,
-    withdraw_on_exit: bool,
-    witness: Witness = NOBODY,
-) -> None:
-    """Make passes until the file descriptor `stop` becomes readable.
-
-    Trouble is logged when it begins, when it changes and when it ends. Raises PgcastError
-    only for the withdrawal on exit.
-    """
-    presence = Presence(hands.pipe.path, stop)
-    standing: tuple[str, ...] = ()
-    presence.wait(0.001)  # hold the pipe, if somebody reads it
-    while not presence.over():
-        pause = interval
-        seen = hands.state.generation()
-        try:
-            done = reconcile(hands, config, interval=interval, witness=witness)
-        except PgcastError as error:
-            trouble: tuple[str, ...] = (str(error),)
-            pause = min(interval, RETRY)
-        else:
-            trouble = done.unknown
-            if done.expiry is not None:
-                pause = min(interval, done.expiry)
-            for line in done.differences.values():
-                log.info("%s", line)
-        trouble = (*trouble, *hands.troubles())
-        if witness.trouble:
-            trouble = (*trouble, witness.trouble)
-        _tell(standing, trouble)
-        standing = trouble
-        _wait(presence, hands, pause, seen)
-    if withdraw_on_exit:
-        routes = [route.prefix for _, route in _routes(config)]
-        reasons = dict.fromkeys(routes, "the reconciler ends")
-        apply(hands, dict.fromkeys(routes), reasons)
-        log.info("every route is withdrawn: the reconciler ends")
-
-
-def _wait(presence: Presence, hands: Host, pause: float, seen: str) -> None:
-    """Wait for the next pass, or for a reason to make it now: ExaBGP is back, or somebody
-    acted since the generation `seen`, who may have given an order that ends before the pass is
-    due."""
-    end = time.monotonic() + pause
-    while not presence.over():
-        left = end - time.monotonic()
-        if left <= 0 or presence.wait(min(left, GLANCE)):
-            return
-        if hands.state.generation() != seen:
-            return
-
-
-def _tell(before: tuple[str, ...], now: tuple[str, ...]) -> None:
-    for line in now:
-        if without_figures(line) not in map(without_figures, before):
-            log.warning("%s", line)
-    if before and not now:
-        log.info("all is known and in line again")
 
 
 def _routes(config: Config) -> Iterator[tuple[Cluster, Route]]:

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     help="Go on until SIGTERM, with a pass at each interval. [default: one pass]",
 )
 @click.option(
+    "--wait",
+    metavar="SECONDS",
+    type=click.FloatRange(0, MAX_SECONDS),
+    help="One pass: try for so long until ExaBGP, which may just start, answers.",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Only print what one pass wants, finds otherwise, and would change.",
@@ -50,6 +56,7 @@ if TYPE_CHECKING:
 def reconcile(
     path: str,
     interval: float | None,
+    wait: float | None,
     dry_run: bool,
     withdraw_on_exit: bool,
     textfile: str | None,
@@ -59,10 +66,13 @@ def reconcile(
     For cron and systemd: silent when all is well, a line for each change. The exit code of
     one pass is 69 where a Patroni gave no answer.
     """
-    from pgcast_hooks import reconcile as reconciler
+    from pgcast_hooks.loop import loop, single
+    from pgcast_hooks.reconcile import reconcile as one_pass
 
     if interval and dry_run:
         raise click.UsageError("--dry-run goes with one pass, not with --interval")
+    if wait and (interval or dry_run):
+        raise click.UsageError("--wait goes with one pass: the loop tries for ever")
     if withdraw_on_exit and not interval:
         raise click.UsageError("--withdraw-on-exit goes with --interval")
     if textfile and dry_run:
@@ -72,17 +82,17 @@ def reconcile(
     config = configuration.load(path)
     hands = host(config, "reconcile", typed())
     if dry_run:
-        _print_plan(hands, reconciler.reconcile(hands, config, dry_run=True))
+        _print_plan(hands, one_pass(hands, config, dry_run=True))
         return
     hands.state.claim_reconciler()
     witness = _exporter(textfile, config, hands) if textfile else NOBODY
     if interval:
         _log_to_stderr()
         stop = _stop_at_signals()
-        reconciler.loop(hands, config, interval, stop, withdraw_on_exit, witness)
+        loop(hands, config, interval, stop, withdraw_on_exit, witness)
         return
     try:
-        done = reconciler.reconcile(hands, config, witness=witness)
+        done = single(hands, config, wait or 0.0, witness)
         log([*done.differences.values(), *done.unknown])
     finally:
         log([*hands.troubles(), witness.trouble])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.integration.exabgp import VERSIONS, Exabgp
 from tests.integration.pgcast import Pgcast
 from tests.integration.waiting import until
 
+DROP_IN = Path(__file__).parents[2] / "examples" / "exabgp-pgcast.conf"
 ANNOUNCED = {"192.0.2.10/32": 99_993}
 
 
@@ -36,6 +38,26 @@ def test_exabgp_restarts_or_reloads(
         finally:
             process.kill()
             process.communicate()
+
+
+def test_what_systemd_starts_behind_a_slow_exabgp(
+    tmp_path: Path, bird: Bird, pgcast: Pgcast
+) -> None:
+    """It takes seconds to its first answer, where it cannot resolve its host's name."""
+    command = re.search(
+        r"^ExecStartPost=.*/pgcast (.*)$", DROP_IN.read_text(), re.MULTILINE
+    )
+    assert command
+    pgcast.document["exabgp"]["timeout"] = 0.3
+    with Exabgp(VERSIONS[-1], tmp_path) as exabgp:
+        with exabgp.stopped():
+            assert pgcast.run("reconcile")[0] == 69
+            (pgcast.state / "last-pass").unlink()
+            one_pass = pgcast.start("cli", *command[1].split())
+            until((pgcast.state / "last-pass").exists, "its first try")
+        _, said = one_pass.communicate(timeout=30)
+        assert (one_pass.returncode, "is withdrawn, must be" in said) == (0, True), said
+        bird.wait_table(ANNOUNCED)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -51,8 +51,19 @@ ALLOWED = {
     "confirm": {"apply", "errors", "model", "observe", "policy"},
     "callback": {"apply", "config", "confirm", "errors", "model", "policy"},
     "reconcile": {
-        *{"account", "apply", "errors", "model", "observe", "policy", "presence"},
-        *{"state", "witness"},
+        *{
+            "account",
+            "apply",
+            "errors",
+            "model",
+            "observe",
+            "policy",
+            "state",
+            "witness",
+        },
+    },
+    "loop": {
+        *{"account", "apply", "errors", "model", "presence", "reconcile", "witness"},
     },
     "metrics": {"model", "neighbors"},
     "textfile": set(),
@@ -70,8 +81,8 @@ ALLOWED = {
     },
     "cli": {
         *{"apply", "check", "config", "confirm", "document", "errors", "exporter"},
-        *{"history", "metrics", "model", "observe", "policy", "reconcile", "status"},
-        *{"textfile", "who", "witness"},
+        *{"history", "loop", "metrics", "model", "observe", "policy", "reconcile"},
+        *{"status", "textfile", "who", "witness"},
     },
 }
 # Who may import a library: modules, or a package for all of its own.

@@ -8,7 +8,7 @@ import itertools
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Callable
+from typing import Callable
 
 from pgcast_hooks.apply import Host
 from pgcast_hooks.errors import PatroniUnreachable, PgcastError, PipeBusy

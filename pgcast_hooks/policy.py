@@ -222,6 +222,8 @@ def decide(
     """
     earned = observation.eligibility is Eligibility.ELIGIBLE
     reason = observation.reason
+    if earned and observation.question.role is not route.role:
+        reason = f"{reason}, as fallback"
     if override and override.order is Order.WITHDRAW:
         return Decision(True, None, phrase(override))
     drained = override is not None and override.order is Order.DRAIN

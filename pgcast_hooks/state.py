@@ -45,6 +45,7 @@ PASS_RECORD = 16384
 TROUBLE = 300  # letters of each line of trouble in it
 GLANCE = 0.2  # seconds; far longer than the lock is held by who only looks at it
 RETRY = 0.01
+ROUNDING = 0.01  # seconds that a record may be ahead of the clock it was read from
 LONGEST_NAME = 255  # bytes of a file's name
 MANY_MARKS = 64  # a count beyond this is damage, not history
 UNKNOWN_MARKS = (
@@ -103,8 +104,10 @@ class State:
             boot, then = said[0], float(said[1])
         except (IndexError, ValueError):
             return None
-        now = time.clock_gettime(time.CLOCK_BOOTTIME)
-        return now - then if boot == record.boot() and then <= now else None
+        since = time.clock_gettime(time.CLOCK_BOOTTIME) - then
+        if boot != record.boot() or since < -ROUNDING:
+            return None
+        return max(0.0, since)
 
     def note_pass(self, done: LastPass) -> None:
         """Record how a pass went that ended `done.ago` seconds ago; of its trouble, what

@@ -121,7 +121,7 @@ def test_a_hung_patroni_keeps_its_route_for_the_grace(
 
 
 @pytest.mark.any_version
-@pytest.mark.parametrize("record", ["", "00000000 1.00", "garbage", None])
+@pytest.mark.parametrize("record", ["", "00000000 {now}", "garbage", None])
 def test_a_patroni_that_was_never_known_loses_its_route(
     exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast, record: str | None
 ) -> None:
@@ -129,7 +129,8 @@ def test_a_patroni_that_was_never_known_loses_its_route(
     exabgp.write("announce route 192.0.2.10/32 next-hop self")
     pgcast.document["reconcile"] = {"unreachable_grace": 600}
     if record is not None:
-        (pgcast.state / "known-primary-main").write_text(record)
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        (pgcast.state / "known-primary-main").write_text(record.format(now=now))
     patroni.close()
     assert pgcast.run("reconcile")[0] == 69
     bird.wait_table({})

@@ -183,6 +183,16 @@ def test_what_decides_about_a_route_with_a_fallback(
     assert (found.eligibility, found.question.role) == expected
 
 
+@pytest.mark.parametrize(
+    ("role", "reason"), [(Role.REPLICA, "so"), (Role.PRIMARY, "so, as fallback")]
+)
+def test_the_reason_tells_a_fallback(role: Role, reason: str) -> None:
+    """Who reads that a route for replicas is announced by a primary must not wonder."""
+    route = a_route(Role.REPLICA, Role.PRIMARY)
+    seen = Observation(YES, "so", 7, Question(role))
+    assert policy.decide(route, seen, None, True).reason == reason
+
+
 def announced(
     route: Route, role: Role, timeline: int | None = 7, order: Order | None = None
 ) -> Announcement | None:

@@ -180,6 +180,19 @@ def test_a_pass_before_this_boot_was_endlessly_long_ago(
     assert found == PASS._replace(ago=float("inf"))
 
 
+def test_what_patroni_said_before_this_boot_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No route has outlived it."""
+    for _ in range(50):  # at whatever moment: a record is rounded
+        State(str(tmp_path)).note_known("main", "primary")
+        since = State(str(tmp_path)).since_known("main", "primary")
+        assert since is not None
+        assert 0 <= since < 60
+    monkeypatch.setattr(record, "boot", lambda: "another")
+    assert State(str(tmp_path)).since_known("main", "primary") is None
+
+
 def test_much_trouble_is_told_as_far_as_it_fits(tmp_path: Path) -> None:
     """A thousand routes that fail make no record that nobody can read."""
     trouble = tuple(f"{number} {'x' * 1000}" for number in range(1000))

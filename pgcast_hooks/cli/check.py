@@ -11,7 +11,7 @@ import click
 from pgcast_hooks.check import Options, Report, plugin, run
 from pgcast_hooks.check.finding import Severity, worst
 from pgcast_hooks.check.range import Range, parse
-from pgcast_hooks.cli.group import end_as_lost, main
+from pgcast_hooks.cli.group import main
 from pgcast_hooks.errors import EX_CONFIG, EX_OK, EX_UNAVAILABLE
 
 JSON_VERSION = 1
@@ -27,31 +27,15 @@ def _range(_: click.Context, __: click.Parameter, value: str | None) -> Range | 
 
 
 class _Plugin(click.Command):
-    """With --nagios nothing ends without a status line, and a mistake is UNKNOWN."""
-
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,
-    ) -> click.Context:
-        nagios = "--nagios" in args
-        try:
-            return super().make_context(info_name, args, parent, **extra)
-        except click.UsageError as error:
-            if nagios:
-                end_as_lost(error)
-            raise
+    """With --nagios not even a bug ends without a status line."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if not ctx.params["nagios"] or isinstance(error, click.exceptions.Exit):
+            told = (click.exceptions.Exit, click.UsageError)
+            if not ctx.params["nagios"] or isinstance(error, told):
                 raise
-            if isinstance(error, click.UsageError):
-                end_as_lost(error)
             why = f"a bug, please report it: {type(error).__name__}: {error}"
             _end_as_plugin(*plugin.lost(" ".join(why.split())))
 
@@ -111,7 +95,6 @@ def check(
     worse than a warning, 78 where the configuration has mistakes, 69 otherwise; with --nagios
     it is 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. A RANGE is [@]start:end.
     """
-    # A reason may hold what is no letter in any language.
     if nagios and as_json:
         raise click.UsageError("--nagios goes without --json")
     done = run(path, Options(timeout, patroni_config, (warning, critical)))

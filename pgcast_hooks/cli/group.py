@@ -3,11 +3,12 @@ exit code."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shlex
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -61,6 +62,20 @@ not confirm, somebody else acts): try again, or status finds that something diff
 is wanted, 76 rejected by ExaBGP, 78 configuration."""
 
 
+AS_PLUGIN = "pgcast.as_plugin"  # in a context: monitoring has called
+
+
+@contextlib.contextmanager
+def _told_to_monitoring(so: bool) -> Iterator[None]:
+    """A mistake on the command line, from `pgcast check --nagios` on, is UNKNOWN."""
+    try:
+        yield
+    except click.UsageError as error:
+        if so:
+            end_as_lost(error)
+        raise
+
+
 class _Commands(click.Group):
     """The group whose commands' errors become one line on stderr, and an exit code."""
 
@@ -72,16 +87,15 @@ class _Commands(click.Group):
         **extra: Any,
     ) -> click.Context:
         as_plugin = {"check", "--nagios"} <= set(args)
-        try:
-            return super().make_context(info_name, args, parent, **extra)
-        except click.UsageError as error:
-            if as_plugin:
-                end_as_lost(error)
-            raise
+        with _told_to_monitoring(as_plugin):
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta[AS_PLUGIN] = as_plugin
+        return context
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _told_to_monitoring(ctx.meta[AS_PLUGIN]):
+                return super().invoke(ctx)
         except ConfigError as error:
             log(f"{error.path}: {problem}" for problem in error.problems)
             ctx.exit(error.exit_code)

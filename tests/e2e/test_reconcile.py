@@ -98,21 +98,7 @@ def test_hung_patroni_loses_its_route_before_its_lease(
     since = time.time()
     lab.patroni[old].signal(signal.SIGSTOP)
     try:
-        measure(
-            lab,
-            "Patroni on the leader hangs",
-            lambda: lab.route() is None,
-            "withdrawn",
-            since,
-        )
-        new = lab.wait_for(lambda: _other(lab, old), 60, "another leader")
-        measure(
-            lab,
-            "Patroni on the leader hangs",
-            lambda: lab.route() == new,
-            "at the new leader",
-            since,
-        )
+        new = _handed_over(lab, "Patroni on the leader hangs", old, since)
     finally:
         lab.patroni[old].signal(signal.SIGCONT)
     changes = [change.member for change in watch.routes.since(since)]
@@ -121,6 +107,14 @@ def test_hung_patroni_loses_its_route_before_its_lease(
     watch.writer.wait_for_write(new, since)
     assert writes_missing(lab, watch) == []
     assert paths(lab) == [new]
+
+
+def _handed_over(lab: Lab, case: str, old: str, since: float) -> str:
+    """Wait until the route is withdrawn and then at another leader, whose name is returned."""
+    measure(lab, case, lambda: lab.route() is None, "withdrawn", since)
+    new = lab.wait_for(lambda: _other(lab, old), 60, "another leader")
+    measure(lab, case, lambda: lab.route() == new, "at the new leader", since)
+    return new
 
 
 def _other(lab: Lab, old: str) -> str | None:
@@ -135,21 +129,7 @@ def test_killed_patroni_that_is_not_restarted(
     old = lab.leader() or ""
     since = time.time()
     lab.patroni[old].kill()
-    measure(
-        lab,
-        "Patroni on the leader is killed",
-        lambda: lab.route() is None,
-        "withdrawn",
-        since,
-    )
-    new = lab.wait_for(lambda: _other(lab, old), 60, "another leader")
-    measure(
-        lab,
-        "Patroni on the leader is killed",
-        lambda: lab.route() == new,
-        "at the new leader",
-        since,
-    )
+    new = _handed_over(lab, "Patroni on the leader is killed", old, since)
     watch.writer.wait_for_write(new, since)
     assert paths(lab) == [new]
     assert writes_missing(lab, watch) == []

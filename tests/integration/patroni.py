@@ -86,6 +86,18 @@ PRIMARY = says()
 REPLICA = says(503, body(role="replica"))
 
 
+class Late:
+    """What a leader says, once a test wants it to: it was true when it was asked."""
+
+    def __init__(self) -> None:
+        self.asked, self.answer_now = threading.Event(), threading.Event()
+
+    def __call__(self, handler: BaseHTTPRequestHandler) -> None:
+        self.asked.set()
+        self.answer_now.wait(30)
+        PRIMARY(handler)
+
+
 def hang(handler: BaseHTTPRequestHandler) -> None:
     """A Patroni that takes the question and never answers."""
     handler.server.fake.over.wait(30)  # type: ignore[attr-defined]

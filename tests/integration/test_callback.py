@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
@@ -19,6 +18,7 @@ from tests.integration.patroni import (
     PRIMARY,
     REPLICA,
     FakePatroni,
+    Late,
     Reply,
     body,
     says,
@@ -199,20 +199,14 @@ def test_a_withdrawal_during_the_question_wins(
 
     The answer was true when it was given. Without the generation it would bring the route back while PostgreSQL stops.
     """
-    asked, answer_now = threading.Event(), threading.Event()
-
-    def slow(handler: BaseHTTPRequestHandler) -> None:
-        asked.set()
-        answer_now.wait(30)
-        PRIMARY(handler)
-
-    patroni.will_say([slow, says(200, body(state="stopping"))])
+    late = Late()
+    patroni.will_say([late, says(200, body(state="stopping"))])
     pgcast.document["clusters"]["main"]["patroni"]["timeout"] = 30
     pgcast.document["callback"]["deadline"] = 2
     process = pgcast.start("callback", "on_role_change", "primary", "main")
-    assert asked.wait(30)
+    assert late.asked.wait(30)
     assert pgcast.callback("before_stop", "-", "main")[0] == 0
-    answer_now.set()
+    late.answer_now.set()
     while process.poll() is None:
         assert bird.table() == {}
     assert "state stopping" in process.communicate()[1]
@@ -226,19 +220,13 @@ def test_a_withdrawal_during_the_question_wins_without_a_state_directory(
 ) -> None:
     """Nobody can tell that somebody acted: what was announced is asked about once more."""
     pgcast.state.rmdir()
-    asked, answer_now = threading.Event(), threading.Event()
-
-    def slow(handler: BaseHTTPRequestHandler) -> None:
-        asked.set()
-        answer_now.wait(30)
-        PRIMARY(handler)
-
-    patroni.will_say([slow, says(200, body(state="stopping"))])
+    late = Late()
+    patroni.will_say([late, says(200, body(state="stopping"))])
     pgcast.document["clusters"]["main"]["patroni"]["timeout"] = 30
     process = pgcast.start("callback", "on_role_change", "primary", "main")
-    assert asked.wait(30)
+    assert late.asked.wait(30)
     assert pgcast.callback("before_stop", "-", "main")[0] == 0
-    answer_now.set()
+    late.answer_now.set()
     assert "state stopping" in process.communicate(timeout=30)[1]
     assert process.returncode == 75
     bird.wait_table({})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import pytest
 
 from tests.integration.bird import Bird
 from tests.integration.exabgp import PIPE, Exabgp
-from tests.integration.patroni import PRIMARY, REPLICA, FakePatroni, body, says
+from tests.integration.patroni import PRIMARY, REPLICA, FakePatroni, Late, body, says
 from tests.integration.pgcast import Pgcast
 from tests.integration.waiting import until
 
@@ -156,19 +155,13 @@ def test_a_callback_while_it_looks_wins(
     exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast
 ) -> None:
     """Patroni said "primary" to the reconciler just before it stopped: that answer is thrown away."""
-    asked, answer_now = threading.Event(), threading.Event()
-
-    def slow(handler: BaseHTTPRequestHandler) -> None:
-        asked.set()
-        answer_now.wait(30)
-        PRIMARY(handler)
-
-    patroni.will_say([slow, says(200, body(state="stopping"))])
+    late = Late()
+    patroni.will_say([late, says(200, body(state="stopping"))])
     pgcast.document["clusters"]["main"]["patroni"]["timeout"] = 30
     process = pgcast.start("cli", "reconcile")
-    assert asked.wait(30)
+    assert late.asked.wait(30)
     assert pgcast.callback("before_stop", "-", "main")[0] == 0
-    answer_now.set()
+    late.answer_now.set()
     while process.poll() is None:
         assert bird.table() == {}
     assert process.returncode == 0

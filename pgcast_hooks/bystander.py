@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 
-from pgcast_hooks import apply, record
-from pgcast_hooks.model import Config
+from pgcast_hooks import hands, record
 from pgcast_hooks.pipe import Pipe, locate
+from pgcast_hooks.settings import Config
 from pgcast_hooks.state import MANY_MARKS, State
 
 
@@ -37,10 +37,10 @@ class _Bystander(State):
             self._note(self._unread_marks, error)
 
 
-def host(config: Config) -> apply.Host:
+def host(config: Config) -> hands.Host:
     """The host's hands, which leave no trace."""
     exabgp = config.exabgp
     base = locate(exabgp.pipe)
     state = _Bystander(config.state_dir, base)
     pipe = Pipe(base, state, exabgp.timeout, exabgp.lock_timeout)
-    return apply.host(config)._replace(pipe=pipe, state=state)
+    return hands.host(config)._replace(pipe=pipe, state=state)

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from pgcast_hooks import policy
-from pgcast_hooks.apply import Host, apply, host
+from pgcast_hooks.apply import apply
 from pgcast_hooks.config import load
 from pgcast_hooks.errors import (
     EX_OK,
@@ -27,7 +27,9 @@ from pgcast_hooks.errors import (
     UnknownScope,
     UsageError,
 )
-from pgcast_hooks.model import Callback, Cluster, Config, Hint, Prefix, Route
+from pgcast_hooks.hands import Host, host
+from pgcast_hooks.model import Callback, Hint, Prefix, Route
+from pgcast_hooks.settings import Cluster, Config
 
 LOOKS = 5  # how often it looks again because somebody acted meanwhile
 USAGE = "usage: pgcast-callback [--config FILE] ACTION ROLE SCOPE"

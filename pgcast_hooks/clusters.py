@@ -7,8 +7,9 @@ from typing import Any
 
 from pgcast_hooks.document import Reader
 from pgcast_hooks.endpoint import endpoint
-from pgcast_hooks.model import Cluster, Prefix
+from pgcast_hooks.model import Prefix
 from pgcast_hooks.routes import route
+from pgcast_hooks.settings import Cluster
 
 
 def clusters(reader: Reader, value: Any) -> dict[str, Cluster]:

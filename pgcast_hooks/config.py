@@ -33,7 +33,7 @@ from pgcast_hooks import endpoint, routes
 from pgcast_hooks.clusters import clusters
 from pgcast_hooks.document import Reader, read
 from pgcast_hooks.errors import ConfigError
-from pgcast_hooks.model import (
+from pgcast_hooks.settings import (
     CallbackSettings,
     Config,
     ExabgpSettings,

@@ -11,12 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from pgcast_hooks import policy
-from pgcast_hooks.apply import Host, apply
+from pgcast_hooks import asking, policy
+from pgcast_hooks.apply import apply
 from pgcast_hooks.errors import NotConfirmed, PgcastError, Superseded
+from pgcast_hooks.hands import Host
 from pgcast_hooks.model import (
     Announcement,
-    Cluster,
     Eligibility,
     Observation,
     Prefix,
@@ -24,6 +24,7 @@ from pgcast_hooks.model import (
     Route,
 )
 from pgcast_hooks.observe import decide, observe_routes
+from pgcast_hooks.settings import Cluster
 
 LOOKS = 5  # how often it looks again because somebody acted meanwhile
 RETRY_EXABGP = 0.25  # seconds until the next try of an ExaBGP that failed
@@ -174,7 +175,7 @@ class _Attempt:
         observations = observe_routes(self._cluster, routes, self._hands.state, limit)
         want, confirmed = {}, []
         for route in routes:
-            observation = policy.earned(route, observations)
+            observation = asking.earned(route, observations)
             self._seen[route] = observation
             override = self._hands.overrides.standing(route.prefix)
             decision = decide(route, observation, override)

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from pgcast_hooks.document import Reader
-from pgcast_hooks.model import REDACTED, Cluster, PatroniEndpoint, Secret
+from pgcast_hooks.settings import REDACTED, Cluster, PatroniEndpoint, Secret
 
 KEYS = (
     *("url", "timeout", "cafile", "certfile", "keyfile", "verify", "server_name"),

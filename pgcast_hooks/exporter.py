@@ -11,19 +11,12 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from pgcast_hooks import __version__
-from pgcast_hooks.apply import Host
 from pgcast_hooks.errors import NotApplied, PgcastError, Rejected
 from pgcast_hooks.exabgp import Answer
+from pgcast_hooks.hands import Host
 from pgcast_hooks.metrics import Facts, RouteFacts, render
-from pgcast_hooks.model import (
-    Cluster,
-    Config,
-    Eligibility,
-    Observation,
-    Question,
-    Route,
-    Want,
-)
+from pgcast_hooks.model import Eligibility, Observation, Question, Route, Want
+from pgcast_hooks.settings import Cluster, Config
 from pgcast_hooks.textfile import Textfile
 from pgcast_hooks.witness import Witness
 

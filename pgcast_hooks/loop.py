@@ -8,11 +8,12 @@ import logging
 import time
 
 from pgcast_hooks.account import without_figures
-from pgcast_hooks.apply import Host, apply
+from pgcast_hooks.apply import apply
 from pgcast_hooks.errors import NoAnswer, PgcastError, PipeBusy, PipeMissing
-from pgcast_hooks.model import Config
+from pgcast_hooks.hands import Host
 from pgcast_hooks.presence import Presence
 from pgcast_hooks.reconcile import Pass, reconcile
+from pgcast_hooks.settings import Config
 from pgcast_hooks.witness import NOBODY, Witness
 
 GLANCE = 1.0  # seconds between two looks whether somebody acted

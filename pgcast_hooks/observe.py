@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from pgcast_hooks import patroni, policy, vip
+from pgcast_hooks import asking, patroni, policy, vip
 from pgcast_hooks.errors import PatroniUnreachable
 from pgcast_hooks.model import (
-    Cluster,
     Decision,
     Eligibility,
     Observation,
@@ -20,6 +19,7 @@ from pgcast_hooks.model import (
     Role,
     Route,
 )
+from pgcast_hooks.settings import Cluster
 from pgcast_hooks.state import State
 
 AT_ONCE = 32  # questions under way; a hung Patroni takes one place for its timeout
@@ -31,10 +31,10 @@ def look(cluster: Cluster, question: Question, limit: float) -> Observation:
     For those who only want to see: an answer that nobody acts on must not lengthen the grace.
     """
     try:
-        answer = patroni.ask(cluster.patroni, policy.path(question), limit)
+        answer = patroni.ask(cluster.patroni, asking.path(question), limit)
     except PatroniUnreachable as error:
         return Observation(Eligibility.UNKNOWN, str(error), question=question)
-    return policy.judge(answer, cluster.scope, question)
+    return asking.judge(answer, cluster.scope, question)
 
 
 def observe(
@@ -43,7 +43,7 @@ def observe(
     """Ask once, within `limit` seconds, and note in the state that an answer was known."""
     observation = look(cluster, question, limit)
     if observation.eligibility is not Eligibility.UNKNOWN:
-        state.note_known(cluster.scope, policy.path(question))
+        state.note_known(cluster.scope, asking.path(question))
     return observation
 
 

@@ -21,7 +21,8 @@ from typing import Any, Callable
 from urllib.parse import urlsplit
 
 from pgcast_hooks.errors import PatroniUnreachable
-from pgcast_hooks.model import PatroniEndpoint, RestAnswer
+from pgcast_hooks.model import RestAnswer
+from pgcast_hooks.settings import PatroniEndpoint
 
 WRAPPINGS = 10  # of one error in another; requests and urllib3 make five
 LONGEST_REASON = 200  # letters

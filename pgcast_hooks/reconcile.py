@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from pgcast_hooks import policy
+from pgcast_hooks import asking, policy
 from pgcast_hooks.account import OPERATOR
-from pgcast_hooks.apply import Host, align
+from pgcast_hooks.apply import align
 from pgcast_hooks.errors import PgcastError, Superseded
+from pgcast_hooks.hands import Host
+from pgcast_hooks.lastpass import cut
 from pgcast_hooks.model import (
     Announcement,
-    Cluster,
-    Config,
     Eligibility,
     LastPass,
     Observation,
@@ -26,7 +26,7 @@ from pgcast_hooks.model import (
     Route,
 )
 from pgcast_hooks.observe import decide, observe_all
-from pgcast_hooks.state import cut
+from pgcast_hooks.settings import Cluster, Config
 from pgcast_hooks.witness import NOBODY, Witness
 
 LOOKS = 5  # how often a pass looks again because somebody acted meanwhile
@@ -141,13 +141,13 @@ def _pass(
         expiries = []
         for cluster, route in _routes(config):
             seen_of = {q: observations[cluster.scope, q] for q in route.questions}
-            observation = policy.earned(route, seen_of)
+            observation = asking.earned(route, seen_of)
             override = hands.overrides.standing(route.prefix)
             if override and override.left is not None:
                 expiries.append(override.left)
             over = False
             if observation.eligibility is Eligibility.UNKNOWN:
-                asked = policy.path(observation.question)
+                asked = asking.path(observation.question)
                 since = hands.state.since_known(cluster.scope, asked)
                 over = policy.expired(since, config.reconcile)
                 if not override:  # in a maintenance Patroni may well be gone

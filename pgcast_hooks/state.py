@@ -29,7 +29,6 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Sequence
 
 from pgcast_hooks import record
 from pgcast_hooks.errors import AlreadyRunning
@@ -41,8 +40,6 @@ UNREAD_MARKS = "unread-marks"
 RECONCILER = "reconciler"
 LAST_PASS = "last-pass"
 RECORD = 64  # bytes; no record is longer, but for the last pass's
-PASS_RECORD = 16384
-TROUBLE = 300  # letters of each line of trouble in it
 GLANCE = 0.2  # seconds; far longer than the lock is held by who only looks at it
 RETRY = 0.01
 ROUNDING = 0.01  # seconds that a record may be ahead of the clock it was read from
@@ -112,50 +109,27 @@ class State:
     def note_pass(self, done: LastPass) -> None:
         """Record how a pass went that ended `done.ago` seconds ago; of its trouble, what
         fits."""
-        import json  # a withdrawal makes no pass
+        from pgcast_hooks import lastpass  # a withdrawal makes no pass
 
-        end = time.clock_gettime(time.CLOCK_BOOTTIME) - done.ago
-        told = {
-            "boot": record.boot(),
-            "end": end,
-            "milliseconds": done.milliseconds,
-            "changed": done.changed,
-            "trouble": _fitting(done.trouble, PASS_RECORD - 512),
-            "interval": done.interval,
-        }
-        text = json.dumps(told)
         try:
+            text = lastpass.encode(done)
             record.overwrite_checked(self._directory, self._last_pass, text)
         except OSError as error:
             self._note(self._last_pass, error)
 
     def last_pass(self) -> LastPass | None:
         """The reconciler's last pass; None where there is none, or a damaged record."""
-        import json
+        from pgcast_hooks import lastpass
 
         try:
-            text = record.read_checked(self._directory, self._last_pass, PASS_RECORD)
-            told = json.loads(text or "")
-            now = time.clock_gettime(time.CLOCK_BOOTTIME)
-            ago = (
-                now - float(told["end"])
-                if told["boot"] == record.boot()
-                else float("inf")
-            )
-            return LastPass(
-                ago,
-                float(told["milliseconds"]),
-                int(told["changed"]),
-                tuple(map(str, told["trouble"])),
-                None if told["interval"] is None else float(told["interval"]),
-            )
+            size = lastpass.RECORD
+            text = record.read_checked(self._directory, self._last_pass, size)
         except FileNotFoundError:
             return None
         except OSError as error:
             self._note(self._last_pass, error)
             return None
-        except (ValueError, TypeError, KeyError):
-            return None
+        return lastpass.decode(text or "")
 
     def claim_reconciler(self) -> None:
         """Be the only reconciler until this process ends, in whatever way it does.
@@ -227,25 +201,6 @@ class State:
 
     def _note(self, name: str, error: OSError) -> None:
         self.trouble = f"state file {os.path.join(self._directory, name)} cannot be used: {error.strerror}"
-
-
-def cut(trouble: str) -> str:
-    """A line of trouble as the record of a pass keeps it."""
-    return trouble[:TROUBLE]
-
-
-def _fitting(lines: Sequence[str], room: int) -> list[str]:
-    """The first of the lines, each cut short, and how many were left out, as JSON within
-    `room` bytes."""
-    import json
-
-    fitting: list[str] = []
-    for line in lines:
-        room -= len(json.dumps(cut(line))) + 2
-        if room < 0:
-            return [*fitting, f"and {len(lines) - len(fitting)} more"]
-        fitting.append(cut(line))
-    return fitting
 
 
 def _of_pipe(name: str, pipe: str) -> str:

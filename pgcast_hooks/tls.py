@@ -13,7 +13,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from pgcast_hooks.model import PatroniEndpoint
+from pgcast_hooks.settings import PatroniEndpoint
 
 
 class _Named(HTTPAdapter):

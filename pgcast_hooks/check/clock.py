@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from pgcast_hooks.check.finding import Finding, critical, ok, unknown, warning
-from pgcast_hooks.model import PatroniEndpoint
+from pgcast_hooks.settings import PatroniEndpoint
 
 
 def wall() -> float:

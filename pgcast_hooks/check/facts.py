@@ -26,7 +26,9 @@ from pgcast_hooks.check import (
 from pgcast_hooks.check.standing import Running
 from pgcast_hooks.errors import PgcastError
 from pgcast_hooks.exabgp import Answer
-from pgcast_hooks.model import Cluster, Config, LastPass, Override, Prefix
+from pgcast_hooks.hands import Host
+from pgcast_hooks.model import LastPass, Override, Prefix
+from pgcast_hooks.settings import Cluster, Config
 
 TRY_SECONDS = 3.0  # for all that one user tries
 LEAST = 0.5  # seconds for what is begun when there is no time any more
@@ -201,7 +203,7 @@ def _try(
 
 
 def _exabgp(
-    hands: apply.Host,
+    hands: Host,
 ) -> tuple[Answer | None, PgcastError | None, network.Network | None]:
     try:
         answer: Answer | None = apply.read(hands)
@@ -238,7 +240,7 @@ class _Kept(NamedTuple):
 NOTHING_KEPT = _Kept(None, {}, None)
 
 
-def _kept(hands: apply.Host, config: Config) -> _Kept:
+def _kept(hands: Host, config: Config) -> _Kept:
     prefixes = [r.prefix for c in config.clusters.values() for r in c.routes]
     standing = {prefix: hands.overrides.standing(prefix) for prefix in prefixes}
     return _Kept(

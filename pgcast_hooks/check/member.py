@@ -11,16 +11,15 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from pgcast_hooks import patroni, policy
+from pgcast_hooks import asking, patroni
 from pgcast_hooks.check.finding import Finding, critical, ok, unknown, warning
 from pgcast_hooks.errors import PatroniUnreachable
-from pgcast_hooks.model import (
+from pgcast_hooks.model import Question, RestAnswer
+from pgcast_hooks.settings import (
     Cluster,
     OnUnreachable,
     PatroniEndpoint,
-    Question,
     ReconcileSettings,
-    RestAnswer,
 )
 
 DEFAULT_TTL = 30.0  # seconds, Patroni's own
@@ -94,7 +93,7 @@ def look(cluster: Cluster, wall: Callable[[], float], limit: float) -> Look:
         def ask(path: str, endpoint: PatroniEndpoint = cluster.patroni) -> Any:
             return pool.submit(_ask, endpoint, path, wall, limit)
 
-        asked = {question: ask(policy.path(question)) for question in questions}
+        asked = {question: ask(asking.path(question)) for question in questions}
         view, settings = ask("cluster"), ask("config")
         found = Look(
             cluster,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pgcast_hooks import policy
+from pgcast_hooks import asking
 from pgcast_hooks.check import (
     access,
     callbacks,
@@ -31,16 +31,9 @@ from pgcast_hooks.check.finding import (
 from pgcast_hooks.check.range import Range
 from pgcast_hooks.errors import NoAnswer, PipeMissing, PipeUnusable
 from pgcast_hooks.exabgp import Answer
-from pgcast_hooks.model import (
-    Cluster,
-    Config,
-    Eligibility,
-    Observation,
-    Prefix,
-    Question,
-    RibEntry,
-)
+from pgcast_hooks.model import Eligibility, Observation, Prefix, Question, RibEntry
 from pgcast_hooks.neighbors import ESTABLISHED
+from pgcast_hooks.settings import Cluster, Config
 
 
 def judge(
@@ -208,7 +201,7 @@ def _routes(config: Config, facts: Facts) -> list[Finding]:
                 continue
             have = entries(facts.exabgp, route.prefix)
             answers = {q: _judged(look, q) for q in route.questions}
-            seen = policy.earned(route, answers)
+            seen = asking.earned(route, answers)
             found += standing.judge_route(route, seen, override, have)
     return found
 
@@ -218,7 +211,7 @@ def _judged(look: member.Look, question: Question) -> Observation:
     if answer is None:
         why = "Patroni does not answer"
         return Observation(Eligibility.UNKNOWN, why, question=question)
-    return policy.judge(answer, look.cluster.scope, question)
+    return asking.judge(answer, look.cluster.scope, question)
 
 
 def entries(answer: Answer, prefix: Prefix) -> list[RibEntry]:

@@ -15,7 +15,7 @@ from click.shell_completion import BashComplete, CompletionItem, add_completion_
 
 from pgcast_hooks import config as configuration
 from pgcast_hooks.errors import ConfigError
-from pgcast_hooks.model import Cluster
+from pgcast_hooks.settings import Cluster
 
 MOST = 1 << 20  # bytes; a larger file is not read at a press of TAB
 

@@ -23,7 +23,8 @@ from pgcast_hooks.errors import (
     UnknownPrefix,
     UnknownScope,
 )
-from pgcast_hooks.model import Cluster, Config, Route
+from pgcast_hooks.model import Route
+from pgcast_hooks.settings import Cluster, Config
 
 EPILOG = """\b
 EXAMPLES

@@ -21,7 +21,7 @@ from pgcast_hooks.cli.group import log, main, named_cluster, named_routes
 from pgcast_hooks.cli.words import printable
 from pgcast_hooks.errors import HistoryUnusable
 from pgcast_hooks.history import History, encode, now, stamp
-from pgcast_hooks.model import Config
+from pgcast_hooks.settings import Config
 
 LINES = 10  # what --follow begins with, as tail does
 PAUSE = 0.2  # seconds between two looks for new events

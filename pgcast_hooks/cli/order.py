@@ -11,12 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import click
 
-from pgcast_hooks.apply import Host, align, apply
+from pgcast_hooks.apply import align, apply
+from pgcast_hooks.asking import earned
 from pgcast_hooks.cli.duration import spoken
 from pgcast_hooks.cli.group import log
 from pgcast_hooks.errors import NotEarned, OverrideNotKept, PgcastError, Superseded
-from pgcast_hooks.model import Cluster, Eligibility, Order, Override, Prefix, Route
-from pgcast_hooks.policy import LEADERS, earned, phrase
+from pgcast_hooks.hands import Host
+from pgcast_hooks.model import Eligibility, Order, Override, Prefix, Route
+from pgcast_hooks.policy import LEADERS, phrase
+from pgcast_hooks.settings import Cluster
 
 LOOKS = 5  # how often it looks again because somebody acted meanwhile
 

@@ -11,7 +11,6 @@ from typing import Any, Callable, TypeVar
 import click
 
 from pgcast_hooks import config as configuration
-from pgcast_hooks.apply import Host, host
 from pgcast_hooks.cli import arguments
 from pgcast_hooks.cli.duration import Duration
 from pgcast_hooks.cli.group import log, main, named_cluster, named_routes, typed
@@ -24,12 +23,9 @@ from pgcast_hooks.cli.order import (
     replaced,
     standing_all_the_same,
 )
-from pgcast_hooks.model import (
-    Config,
-    Order,
-    Override,
-    Route,
-)
+from pgcast_hooks.hands import Host, host
+from pgcast_hooks.model import Order, Override, Route
+from pgcast_hooks.settings import Config
 from pgcast_hooks.who import user
 
 

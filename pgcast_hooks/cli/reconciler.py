@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from pgcast_hooks import config as configuration
-from pgcast_hooks.apply import Host, commands, host
+from pgcast_hooks.apply import commands
 from pgcast_hooks.cli.group import log, main, typed
 from pgcast_hooks.cli.words import printable
 from pgcast_hooks.document import MAX_SECONDS
 from pgcast_hooks.errors import EX_UNAVAILABLE, LibraryMissing
-from pgcast_hooks.model import Config
+from pgcast_hooks.hands import Host, host
+from pgcast_hooks.settings import Config
 from pgcast_hooks.witness import NOBODY, Witness
 
 if TYPE_CHECKING:

@@ -9,10 +9,12 @@ from typing import Any
 import click
 
 from pgcast_hooks import config as configuration
-from pgcast_hooks.apply import host, read
+from pgcast_hooks.apply import read
 from pgcast_hooks.cli.group import log, main
 from pgcast_hooks.cli.table import table
-from pgcast_hooks.model import Config, RibEntry
+from pgcast_hooks.hands import host
+from pgcast_hooks.model import RibEntry
+from pgcast_hooks.settings import Config
 
 JSON_VERSION = 1
 COLUMNS = (

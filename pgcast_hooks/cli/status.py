@@ -19,7 +19,7 @@ from pgcast_hooks.cli.status_json import document
 from pgcast_hooks.cli.words import without_measures
 from pgcast_hooks.document import MAX_SECONDS
 from pgcast_hooks.errors import EX_OK, EX_TEMPFAIL, EX_UNAVAILABLE
-from pgcast_hooks.model import Cluster, Config
+from pgcast_hooks.settings import Cluster, Config
 from pgcast_hooks.status.picture import Level, Status
 
 EXIT_CODES = {

@@ -14,12 +14,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, NamedTuple, TypeVar
 
-from pgcast_hooks import bystander, observe, patroni, policy, vip
-from pgcast_hooks.apply import Host, read
+from pgcast_hooks import asking, bystander, observe, patroni, vip
+from pgcast_hooks.apply import read
 from pgcast_hooks.errors import PatroniUnreachable, PgcastError
+from pgcast_hooks.hands import Host
 from pgcast_hooks.model import (
-    Cluster,
-    Config,
     Eligibility,
     LastPass,
     Observation,
@@ -27,6 +26,7 @@ from pgcast_hooks.model import (
     Prefix,
     RestAnswer,
 )
+from pgcast_hooks.settings import Cluster, Config
 from pgcast_hooks.status import member
 from pgcast_hooks.status.picture import Key, Seen, Silence, Status
 from pgcast_hooks.status.verdict import combine
@@ -132,7 +132,7 @@ def _kept(
     changes = hands.account.history.last_all()
     return _Kept(
         since_known={
-            (scope, question): state.since_known(scope, policy.path(question))
+            (scope, question): state.since_known(scope, asking.path(question))
             for scope, question in keys
         },
         overrides={prefix: hands.overrides.standing(prefix) for prefix in prefixes},

@@ -8,24 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pgcast_hooks import compare, policy
+from pgcast_hooks import asking, compare, policy
 from pgcast_hooks.exabgp import Answer
 from pgcast_hooks.model import (
-    Cluster,
-    Config,
     Eligibility,
     LastPass,
     Neighbor,
     Observation,
-    OnUnreachable,
     Order,
     Override,
     Prefix,
-    ReconcileSettings,
     RibEntry,
     Route,
 )
 from pgcast_hooks.neighbors import ESTABLISHED
+from pgcast_hooks.settings import Cluster, Config, OnUnreachable, ReconcileSettings
 from pgcast_hooks.status.picture import (
     ClusterStatus,
     Level,
@@ -129,7 +126,7 @@ def _cluster(
 def _seen(scope: str, route: Route, seen: Seen) -> Observation:
     """What decides about a route of all that Patroni was asked."""
     answers = {q: seen.observations[scope, q] for q in route.questions}
-    return policy.earned(route, answers)
+    return asking.earned(route, answers)
 
 
 def _route(

@@ -35,23 +35,25 @@ from pgcast_hooks.check.process import (
 from pgcast_hooks.check.range import Range
 from pgcast_hooks.check.user import Account
 from pgcast_hooks.model import (
-    Cluster,
     Eligibility,
     Fence,
     FenceAttribute,
     LastPass,
     Neighbor,
     Observation,
-    OnUnreachable,
     Order,
     Override,
-    PatroniEndpoint,
     Question,
-    ReconcileSettings,
     RestAnswer,
     RibEntry,
     Role,
     Route,
+)
+from pgcast_hooks.settings import (
+    Cluster,
+    OnUnreachable,
+    PatroniEndpoint,
+    ReconcileSettings,
 )
 
 VIP = ipaddress.ip_address("192.0.2.10")

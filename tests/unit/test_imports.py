@@ -14,76 +14,58 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "pgcast_hooks"
 
 # What each module, or package of modules, may import of ours.
+TABLE = """
+model:
+settings: model
+errors:
+vip: model
+presence:
+record:
+lastpass: model record
+who:
+journal: record
+history: journal model record who
+account: history model
+state: errors lastpass model record
+timekeeping:
+override: errors model record timekeeping
+document:
+endpoint: document settings
+clusters: document endpoint model routes settings
+config: clusters document endpoint errors routes settings
+grammar: errors model
+policy: errors grammar model settings
+asking: model policy
+compare: model
+attributes: document grammar model policy
+routes: attributes document model policy
+neighbors: model
+exabgp: errors grammar model neighbors
+pipe: errors
+hands: account history model override pipe settings state
+tls: settings
+patroni: errors model settings tls
+observe: asking errors model patroni policy settings state vip
+witness: exabgp model
+apply: compare errors exabgp grammar hands model witness
+bystander: hands pipe record settings state
+confirm: apply asking errors hands model observe policy settings
+callback: apply config confirm errors hands model policy settings
+reconcile: account apply asking errors hands lastpass model observe policy settings witness
+loop: account apply errors hands presence reconcile settings witness
+metrics: model neighbors
+textfile:
+exporter: errors exabgp hands metrics model settings textfile witness
+check: apply asking bystander compare config document endpoint errors exabgp hands model neighbors
+    patroni policy settings timekeeping vip
+status: apply asking bystander compare errors exabgp hands model neighbors observe patroni policy
+    settings vip
+cli: apply asking check config confirm document errors exporter hands history loop metrics model
+    observe policy reconcile settings status textfile who witness
+"""
 ALLOWED = {
-    "model": set(),
-    "errors": set(),
-    "vip": {"model"},
-    "presence": set(),
-    "record": set(),
-    "who": set(),
-    "journal": {"record"},
-    "history": {"journal", "model", "record", "who"},
-    "account": {"history", "model"},
-    "state": {"errors", "model", "record"},
-    "timekeeping": set(),
-    "override": {"errors", "model", "record", "timekeeping"},
-    "document": set(),
-    "endpoint": {"document", "model"},
-    "clusters": {"document", "endpoint", "model", "routes"},
-    "config": {"clusters", "document", "endpoint", "errors", "model", "routes"},
-    "grammar": {"errors", "model"},
-    "policy": {"errors", "grammar", "model"},
-    "compare": {"model"},
-    "attributes": {"document", "grammar", "model", "policy"},
-    "routes": {"attributes", "document", "model", "policy"},
-    "neighbors": {"model"},
-    "exabgp": {"errors", "grammar", "model", "neighbors"},
-    "pipe": {"errors"},
-    "tls": {"model"},
-    "patroni": {"errors", "model", "tls"},
-    "observe": {"errors", "model", "patroni", "policy", "state", "vip"},
-    "witness": {"exabgp", "model"},
-    "apply": {
-        *{"account", "compare", "errors", "exabgp", "grammar", "history", "model"},
-        *{"override", "pipe", "state", "witness"},
-    },
-    "bystander": {"apply", "model", "pipe", "record", "state"},
-    "confirm": {"apply", "errors", "model", "observe", "policy"},
-    "callback": {"apply", "config", "confirm", "errors", "model", "policy"},
-    "reconcile": {
-        *{
-            "account",
-            "apply",
-            "errors",
-            "model",
-            "observe",
-            "policy",
-            "state",
-            "witness",
-        },
-    },
-    "loop": {
-        *{"account", "apply", "errors", "model", "presence", "reconcile", "witness"},
-    },
-    "metrics": {"model", "neighbors"},
-    "textfile": set(),
-    "exporter": {
-        *{"apply", "errors", "exabgp", "metrics", "model", "textfile", "witness"},
-    },
-    "check": {
-        *{"apply", "bystander", "compare", "config", "document", "endpoint", "errors"},
-        "exabgp",
-        *{"model", "neighbors", "patroni", "policy", "timekeeping", "vip"},
-    },
-    "status": {
-        *{"apply", "bystander", "compare", "errors", "exabgp", "model", "neighbors"},
-        *{"observe", "patroni", "policy", "vip"},
-    },
-    "cli": {
-        *{"apply", "check", "config", "confirm", "document", "errors", "exporter"},
-        *{"history", "loop", "metrics", "model", "observe", "policy", "reconcile"},
-        *{"status", "textfile", "who", "witness"},
-    },
+    module: set(others.split())
+    for module, others in re.findall(r"^(\w+):(.*(?:\n +.*)*)", TABLE, re.MULTILINE)
 }
 # Who may import a library: modules, or a package for all of its own.
 FOREIGN = {

@@ -8,7 +8,7 @@ import pytest
 
 from pgcast_hooks import patroni
 from pgcast_hooks.errors import PatroniUnreachable
-from pgcast_hooks.model import PatroniEndpoint, Secret
+from pgcast_hooks.settings import PatroniEndpoint, Secret
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgcast_hooks import compare, policy
+from pgcast_hooks import asking, compare, policy
 from pgcast_hooks.errors import FenceExhausted
 from pgcast_hooks.model import (
     Announcement,
@@ -19,16 +19,15 @@ from pgcast_hooks.model import (
     FenceAttribute,
     Hint,
     Observation,
-    OnUnreachable,
     Order,
     Override,
     Question,
-    ReconcileSettings,
     RestAnswer,
     RibEntry,
     Role,
     Route,
 )
+from pgcast_hooks.settings import OnUnreachable, ReconcileSettings
 
 PREFIX = ipaddress.ip_network("192.0.2.10/32")
 VIP = ipaddress.ip_address("192.0.2.10")
@@ -114,7 +113,7 @@ def body(**values: Any) -> dict[str, Any]:
 )
 def test_judge(status: int, answer: Any, expected: Eligibility) -> None:
     """The status alone is not enough, and nothing that is odd is believed."""
-    observation = policy.judge(RestAnswer(status, answer), "main", PRIMARY)
+    observation = asking.judge(RestAnswer(status, answer), "main", PRIMARY)
     assert observation.eligibility is expected
     assert (observation.timeline == 7) is (expected is ELIGIBLE)
 
@@ -133,7 +132,7 @@ json_values = st.recursive(
 )
 def test_no_answer_is_a_bug(status: int, answer: dict[str, Any]) -> None:
     """Whatever Patroni's port says, judging it raises nothing."""
-    policy.judge(RestAnswer(status, answer), "main", PRIMARY)
+    asking.judge(RestAnswer(status, answer), "main", PRIMARY)
 
 
 @given(st.integers(1, 99_999), st.integers(1, 99_999))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pgcast_hooks import compare, policy
+from pgcast_hooks import asking, compare, policy
 from pgcast_hooks.model import (
     Announcement,
     Attributes,
@@ -73,14 +73,14 @@ BODIES = [PRIMARY, MASTER, STANDBY_LEADER, REPLICA, SYNC, QUORUM]
 
 def judged(role: Role, status: int, answer: Any, limits: Limits = NO_LIMITS) -> Any:
     question = Question(role, limits)
-    return policy.judge(RestAnswer(status, answer), "main", question)
+    return asking.judge(RestAnswer(status, answer), "main", question)
 
 
 @pytest.mark.parametrize("role", list(Role))
 def test_who_earns_a_role(role: Role) -> None:
     """The status alone is not enough: the body must say so, and PostgreSQL must run."""
     path, earning = EARNING[role]
-    assert policy.path(Question(role)) == path
+    assert asking.path(Question(role)) == path
     for answer in BODIES:
         seen = judged(role, 200, answer)
         assert seen.eligibility is (YES if answer in earning else NO), answer
@@ -98,7 +98,7 @@ def test_who_earns_a_role(role: Role) -> None:
 def test_limits_are_asked_of_patroni_and_looked_for_in_the_body() -> None:
     """Patroni knows of lag and tags; it has no question about replication_state."""
     limits = Limits(16 * 2**20, "streaming", (("nice name", "a&b"), ("zone", "b")))
-    asked = policy.path(Question(Role.REPLICA, limits))
+    asked = asking.path(Question(Role.REPLICA, limits))
     assert asked == "replica?lag=16777216&tag_nice+name=a%26b&tag_zone=b"
     archive = {**REPLICA, "replication_state": "in archive recovery"}
     for role in (Role.REPLICA, Role.READ_ONLY):
@@ -179,7 +179,7 @@ def test_what_decides_about_a_route_with_a_fallback(
         question: Observation(eligibility, "so", 7, question)
         for question, eligibility in zip(route.questions, (own, fallback))
     }
-    found = policy.earned(route, answers)
+    found = asking.earned(route, answers)
     assert (found.eligibility, found.question.role) == expected
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from pgcast_hooks import record
 from pgcast_hooks.errors import AlreadyRunning
+from pgcast_hooks.lastpass import RECORD
 from pgcast_hooks.model import LastPass
-from pgcast_hooks.state import MANY_MARKS, PASS_RECORD, UNKNOWN_MARKS, State
+from pgcast_hooks.state import MANY_MARKS, UNKNOWN_MARKS, State
 
 PASS = LastPass(2.0, 51.5, 3, ("main: Patroni did not answer", "ünd"), 2.0)
 
@@ -199,7 +200,7 @@ def test_much_trouble_is_told_as_far_as_it_fits(tmp_path: Path) -> None:
     State(str(tmp_path)).note_pass(PASS._replace(trouble=trouble))
     found = State(str(tmp_path)).last_pass()
     assert found
-    assert (tmp_path / "last-pass").stat().st_size < PASS_RECORD
+    assert (tmp_path / "last-pass").stat().st_size < RECORD
     assert [len(line) for line in found.trouble[:40]] == [300] * 40
     assert found.trouble[-1] == f"and {1001 - len(found.trouble)} more"
 

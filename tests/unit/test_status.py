@@ -15,20 +15,18 @@ from pgcast_hooks.config import parse
 from pgcast_hooks.exabgp import Answer
 from pgcast_hooks.model import (
     Announcement,
-    Config,
     Eligibility,
     LastPass,
     Neighbor,
     Observation,
-    OnUnreachable,
     Order,
     Override,
     Question,
-    ReconcileSettings,
     RestAnswer,
     RibEntry,
     Role,
 )
+from pgcast_hooks.settings import Config, OnUnreachable, ReconcileSettings
 from pgcast_hooks.status import member
 from pgcast_hooks.status.picture import Level, Must, Seen, Silence, Status
 from pgcast_hooks.status.verdict import combine, wanted

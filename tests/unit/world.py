@@ -10,8 +10,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Callable
 
-from pgcast_hooks.apply import Host
 from pgcast_hooks.errors import PatroniUnreachable, PgcastError, PipeBusy
+from pgcast_hooks.hands import Host
 from pgcast_hooks.model import Order, Override, Prefix, RestAnswer
 from tests.unit.test_exabgp import Exabgp
 

@@ -145,13 +145,14 @@ def _send(
     """Carry out commands batch by batch, withdrawals first, and read all back behind the
     last; `done` gets the routes of those before it.
 
-    Each batch is only written if nobody acted since the generation `seen`. An announcement
-    changes it before the pipe is let go: whoever has an older no of Patroni's, or saw an older
-    order, must look again before it withdraws this.
+    Each batch is only written if nobody acted since the generation `seen`. An announcement that
+    stands changes it before the pipe is let go: whoever has an older no of Patroni's, or saw an
+    older order, must look again before it withdraws this.
     """
     withdrawals = _withdrawals(want)
     left = [*withdrawals, *(prefix for prefix in want if want[prefix])]
     refused = 0
+    wrong: dict[Prefix, list[str]] = {}
     while True:
         batch, rest = left[:BATCH], left[BATCH:]
         lines = [c for prefix in batch for c in commands(hands, prefix, want[prefix])]
@@ -162,8 +163,11 @@ def _send(
                 extra = compare.excess(want, answer.adj_rib_out)
                 if extra:  # no announcement replaces it, nor a plain withdrawal
                     answer = speaker.exchange(map(grammar.withdraw_entry, extra))
-                if seen is not None and not rest and any(want.values()):
-                    hands.state.raise_generation()
+                if not rest:
+                    wrong = compare.differences(want, answer.adj_rib_out, neighbors)
+                    stand = [p for p in want if want[p] and p not in wrong]
+                    if seen is not None and stand:
+                        hands.state.raise_generation()
         except Superseded as error:
             if error.written:  # the history tells of it all the same
                 done += batch
@@ -178,7 +182,6 @@ def _send(
         done += batch
         left = rest
     witness.answered(answer)
-    wrong = compare.differences(want, answer.adj_rib_out, neighbors)
     if wrong:
         lines = [line for lines in wrong.values() for line in lines]
         raise Rejected(lines) if refused else NotApplied(lines)

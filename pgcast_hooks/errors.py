@@ -263,14 +263,14 @@ class FenceExhausted(PgcastError):
 
 
 class Superseded(PgcastError):
-    """A callback or an operator acted while this process was looking: what it saw
-    counts no more."""
+    """A callback, an operator or the reconciler acted while this process was looking: what it
+    saw counts no more."""
 
     exit_code = EX_TEMPFAIL
     written = False  # whether the commands were carried out before that was noticed
 
     def __str__(self) -> str:
-        return "another callback or operator acted in the meantime: nothing was changed"
+        return "somebody else acted in the meantime, see 'pgcast history': nothing was changed"
 
 
 class OverrideNotKept(PgcastError):

@@ -18,6 +18,9 @@ from pgcast_hooks.witness import NOBODY, Witness
 
 GLANCE = 1.0  # seconds between two looks whether somebody acted
 RETRY = 0.2  # seconds until the next pass after one that failed at ExaBGP
+# Seconds, or as long as the last pass took: a Patroni that starts has its PostgreSQL up, as a
+# replica, some 0.2 s after it answers.
+IN_GRACE = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ def loop(
     standing: tuple[str, ...] = ()
     presence.wait(0.001)  # hold the pipe, if somebody reads it
     while not presence.over():
-        pause = interval
+        pause, start = interval, time.monotonic()
         seen = hands.state.generation()
         try:
             done = reconcile(hands, config, interval=interval, witness=witness)
@@ -61,8 +64,12 @@ def loop(
             pause = min(interval, RETRY)
         else:
             trouble = done.unknown
+            if (
+                done.in_grace
+            ):  # when it is back, its PostgreSQL may be no primary any more
+                pause = min(interval, max(IN_GRACE, time.monotonic() - start))
             if done.expiry is not None:
-                pause = min(interval, done.expiry)
+                pause = min(pause, done.expiry)
             for line in done.differences.values():
                 log.info("%s", line)
         trouble = (*trouble, *hands.troubles())
@@ -85,7 +92,7 @@ def loop(
 def _wait(presence: Presence, hands: Host, pause: float, seen: str) -> None:
     """Wait for the next pass, or for a reason to make it now: ExaBGP is back, or somebody
     acted since the generation `seen`, who may have given an order that ends before the pass is
-    due."""
+    due. So a pass that announces is followed by another, which changes nothing."""
     end = time.monotonic() + pause
     while not presence.over():
         left = end - time.monotonic()

@@ -1,7 +1,7 @@
 """The rules of safety, as pure functions: no I/O, no clock, no log.
 
-What a callback hints, what an answer of Patroni says, and what must then stand in
-Adj-RIB-Out; whether it does is `compare`'s.
+What a callback hints, and what must stand in Adj-RIB-Out by what `asking` made of Patroni's
+answers; whether it does is `compare`'s.
 """
 
 from __future__ import annotations
@@ -164,11 +164,16 @@ def phrase(override: Override) -> str:
     return f"{what} by {override.by}: {override.reason or 'no reason given'}"
 
 
-def expired(since_known: float | None, settings: ReconcileSettings) -> bool:
-    """Whether a Patroni that gives no answer loses its routes.
+def in_grace(since_known: float | None, settings: ReconcileSettings) -> bool:
+    """Whether a Patroni that gives no answer may give one again before it is missed.
 
     `since_known`: seconds since its last known answer, None where there was none.
     """
+    return since_known is not None and since_known <= settings.unreachable_grace
+
+
+def expired(since_known: float | None, settings: ReconcileSettings) -> bool:
+    """Whether a Patroni that gives no answer loses its routes."""
     if settings.on_unreachable is OnUnreachable.KEEP:
         return False
-    return since_known is None or since_known > settings.unreachable_grace
+    return not in_grace(since_known, settings)

@@ -1,7 +1,7 @@
 """What no callback tells is repaired anyway: have and want, compared and brought in line.
 
-A pass asks every Patroni, decides (an override first), reads Adj-RIB-Out and changes what differs. If a callback
-or an operator acts in the meantime, what the pass saw is thrown away and it looks again.
+A pass asks every Patroni, decides (an override first), reads Adj-RIB-Out and changes what differs.
+If somebody else acts in the meantime, what the pass saw is thrown away and it looks again.
 """
 
 from __future__ import annotations
@@ -38,13 +38,15 @@ LOOP_PASSES, LOOP_SECONDS = 10, 60.0
 
 class Pass(NamedTuple):
     """What one pass found: all that is wanted and why, what differed from it, which are
-    unknown and why, and the seconds until the next override expires."""
+    unknown and why, the seconds until the next override expires, and whether a Patroni that
+    does not answer still has its grace."""
 
     want: dict[Prefix, Announcement | None]
     reasons: dict[Prefix, str]
     differences: dict[Prefix, str]
     unheard: dict[str, dict[Prefix, str]]
     expiry: float | None
+    in_grace: bool
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -139,6 +141,7 @@ def _pass(
         reasons: dict[Prefix, str] = {}
         unheard: dict[str, dict[Prefix, str]] = {}
         expiries = []
+        graces = False
         for cluster, route in _routes(config):
             seen_of = {q: observations[cluster.scope, q] for q in route.questions}
             observation = asking.earned(route, seen_of)
@@ -150,6 +153,7 @@ def _pass(
                 asked = asking.path(observation.question)
                 since = hands.state.since_known(cluster.scope, asked)
                 over = policy.expired(since, config.reconcile)
+                graces |= policy.in_grace(since, config.reconcile)
                 if not override:  # in a maintenance Patroni may well be gone
                     trouble = f"{cluster.scope}: {observation.reason}"
                     concerned = unheard.setdefault(trouble, {})
@@ -167,7 +171,8 @@ def _pass(
             prefix: f"{'; '.join(lines)}: {reasons[prefix]}"
             for prefix, lines in wrong.items()
         }
-        return Pass(want, reasons, found, unheard, min(expiries, default=None))
+        expiry = min(expiries, default=None)
+        return Pass(want, reasons, found, unheard, expiry, graces)
     raise Superseded
 
 

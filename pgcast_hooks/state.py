@@ -1,8 +1,9 @@
 """What outlives a process: small files in the state directory, written in place.
 
-`generation` holds a token that every callback and operator changes before it acts.
-Whoever looked at Patroni before the token changed must look again. A token needs no
-reading before it is written, so it can be changed without a lock.
+`generation` holds a token that every callback and operator changes before it acts, and
+everybody who announces, once the route stands. Whoever looked at Patroni before the token
+changed must look again. A token needs no reading before it is written, so it can be
+changed without a lock.
 
 Several configurations, each of an ExaBGP of its own, may share the directory: what an
 operator orders is the host's, and so are `generation` and what Patroni said. What is about

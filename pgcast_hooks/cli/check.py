@@ -11,6 +11,7 @@ import click
 from pgcast_hooks.check import Options, Report, plugin, run
 from pgcast_hooks.check.finding import Severity, worst
 from pgcast_hooks.check.range import Range, parse
+from pgcast_hooks.cli.duration import Seconds
 from pgcast_hooks.cli.group import main
 from pgcast_hooks.errors import EX_CONFIG, EX_OK, EX_UNAVAILABLE
 
@@ -67,7 +68,7 @@ class _Plugin(click.Command):
     "--timeout",
     "-t",
     metavar="SECONDS",
-    type=click.FloatRange(1, MAX_SECONDS),
+    type=Seconds(1, MAX_SECONDS),
     default=10.0,
     show_default=True,
     help="How long it may take in all.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -38,6 +39,21 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in new cli
             self.fail(f"{value!r} {cure}", param, ctx)
         if not 0 < seconds <= MOST:
             self.fail(f"{value!r} is not above 0 and up to 366d", param, ctx)
+        return seconds
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds between two bounds; "nan" is none, though it is below no bound."""
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
         return seconds
 
 

@@ -12,6 +12,7 @@ import click
 
 from pgcast_hooks import config as configuration
 from pgcast_hooks.apply import commands
+from pgcast_hooks.cli.duration import Seconds
 from pgcast_hooks.cli.group import log, main, typed
 from pgcast_hooks.cli.words import printable
 from pgcast_hooks.document import MAX_SECONDS
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 @click.option(
     "--interval",
     metavar="SECONDS",
-    type=click.FloatRange(0.1, MAX_SECONDS),
+    type=Seconds(0.1, MAX_SECONDS),
     help="Go on until SIGTERM, with a pass at each interval. [default: one pass]",
 )
 @click.option(
     "--wait",
     metavar="SECONDS",
-    type=click.FloatRange(0, MAX_SECONDS),
+    type=Seconds(0, MAX_SECONDS),
     help="One pass: try for so long until ExaBGP, which may just start, answers.",
 )
 @click.option(
@@ -72,8 +73,8 @@ def reconcile(
 
     if interval and dry_run:
         raise click.UsageError("--dry-run goes with one pass, not with --interval")
-    if wait and (interval or dry_run):
-        raise click.UsageError("--wait goes with one pass: the loop tries for ever")
+    if wait is not None and (interval or dry_run):
+        raise click.UsageError("--wait goes with one pass that may change something")
     if withdraw_on_exit and not interval:
         raise click.UsageError("--withdraw-on-exit goes with --interval")
     if textfile and dry_run:

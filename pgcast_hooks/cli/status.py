@@ -13,6 +13,7 @@ import click
 from pgcast_hooks import config as configuration
 from pgcast_hooks.cli import arguments
 from pgcast_hooks.cli.drawing import draw
+from pgcast_hooks.cli.duration import Seconds
 from pgcast_hooks.cli.group import main, named_cluster, named_routes
 from pgcast_hooks.cli.layout import coloured, commanded, lay_out, width
 from pgcast_hooks.cli.status_json import document
@@ -75,7 +76,7 @@ def _with_seconds(args: Sequence[str]) -> list[str]:
     "--watch",
     "interval",
     metavar="[SECONDS]",
-    type=click.FloatRange(0.1, MAX_SECONDS),
+    type=Seconds(0.1, MAX_SECONDS),
     help=f"Look again and again until Ctrl-C, with a pause of SECONDS ({WATCH} if left out);"
     " what has changed since the last drawing is marked with *, the title where a line is gone.",
 )

@@ -300,7 +300,7 @@ def test_what_could_not_be_read_back_is_not_claimed(
         _fill(pgcast)
         code, _, err = pgcast.run("withdraw", "main")
         assert code == 78
-        assert "another callback or operator acted in the meantime" in err
+        assert "somebody else acted in the meantime" in err
         assert "for the moment" not in err
     bird.wait_table({})
 

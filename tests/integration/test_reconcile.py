@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pgcast_hooks.state import State
 from tests.integration.bird import Bird
 from tests.integration.exabgp import PIPE, Exabgp
 from tests.integration.patroni import PRIMARY, REPLICA, FakePatroni, Late, body, says
@@ -133,6 +134,24 @@ def test_a_patroni_that_was_never_known_loses_its_route(
     patroni.close()
     assert pgcast.run("reconcile")[0] == 69
     bird.wait_table({})
+
+
+@pytest.mark.any_version
+def test_a_patroni_that_is_back_is_heard_at_once(
+    exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast
+) -> None:
+    """It was killed with its PostgreSQL and starts this as a replica: the route, which stands for
+    the grace, must not wait for the next pass, which is due in an hour."""
+    pgcast.document["reconcile"] = {"unreachable_grace": 600}
+    with running(pgcast, "--interval", "3600"):
+        bird.wait_table(ANNOUNCED)
+        patroni.will_say([says(500)])
+        State(str(pgcast.state)).raise_generation()
+        asked = len(patroni.paths)
+        until(lambda: len(patroni.paths) > asked + 2, "passes that hear nothing")
+        assert bird.table().keys() == ANNOUNCED.keys()
+        patroni.will_say([says(503, body(role="replica", state="starting"))])
+        bird.wait_table({})
 
 
 @pytest.mark.any_version

@@ -96,6 +96,27 @@ def test_an_older_no_is_not_written_past_the_lock(
 
 
 @pytest.mark.any_version
+def test_what_does_not_take_makes_nobody_look_again(
+    exabgp: Exabgp, bird: Bird, pgcast: Pgcast
+) -> None:
+    """A route for a neighbor that ExaBGP does not know is tried for ever: what others heard
+    meanwhile must count all the same."""
+    state = State(str(pgcast.state))
+    pgcast.announce()
+    before = state.generation()
+    pgcast.routes[0]["neighbors"] = ["10.9.0.77"]
+    code, _, said = pgcast.run("reconcile")
+    assert code in (75, 76), said
+    assert state.generation() == before
+    del pgcast.routes[0]["neighbors"]
+    pgcast.withdraw()
+    before = state.generation()
+    assert pgcast.run("reconcile")[0] == 0
+    bird.wait_table(ANNOUNCED)
+    assert state.generation() != before
+
+
+@pytest.mark.any_version
 def test_each_cluster_s_trouble_is_told(
     exabgp: Exabgp, bird: Bird, patroni: FakePatroni, pgcast: Pgcast
 ) -> None:

@@ -5,7 +5,7 @@ the speaker. Only what it does to the world outside is taken over: each question
 look at or change of the generation or an override, the lock, each write to and read from the pipe
 is a step, and a scheduler decides who makes the next one. The search runs every schedule with at
 most `PREEMPTIONS` switches away from somebody who could have gone on, as most races need only one
-or two.
+or two; each within as many steps as there are without any.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def reconciler(world: World) -> None:
     """Two passes of the loop."""
     for _ in range(2):
         with contextlib.suppress(PgcastError):
-            reconcile(world.hands, CONFIG)
+            reconcile(world.hands, CONFIG, interval=2.0)
 
 
 def one_pass(world: World) -> None:
@@ -300,6 +300,7 @@ def test_everybody_at_once(case: Case) -> None:
         ("callback", Case(life, (reconciler,))),
         ("callback", Case(life, (AUTO_TWICE,))),
         ("announcement", Case(promotion, (reconciler,))),
+        ("announcement", Case(recovery, (reconciler,))),
         ("operator", Case(REPLICA, (one_pass, AUTO), Order.ANNOUNCE)),
         ("operator", Case(REPLICA, (one_pass, WITHDRAW), Order.ANNOUNCE)),
         ("operator", Case(REPLICA, (one_pass, MAINTENANCE), Order.ANNOUNCE)),

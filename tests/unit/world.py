@@ -229,6 +229,7 @@ class World:
             self._holder = None
 
     def shout(self, line: str, waited: float) -> None:
+        # Who has no lock may write an older no: the next pass repairs it, so none is robbed.
         self.step("shout")
         self.exabgp.send([line], 0)
 

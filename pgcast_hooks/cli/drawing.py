@@ -218,7 +218,7 @@ def _route(route: RouteStatus) -> Iterable[Paragraph]:
 
     yield line("wanted", f"{_must(route)}: {route.wanted.why}")
     known = route.observation.eligibility is not Eligibility.UNKNOWN
-    if known and route.observation.reason != route.wanted.why:
+    if known and not route.wanted.why.startswith(route.observation.reason):
         yield line("Patroni", route.observation.reason)
     if route.override:
         yield line("override", override(route.override))

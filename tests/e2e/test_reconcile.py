@@ -21,8 +21,8 @@ from tests.lab.services import PIPE
 from tests.lab.surroundings import (
     DAMAGE,
     RESTORE,
-    failsafe,
     faked_clock,
+    in_failsafe,
     set_clock,
     wait_failsafe,
 )
@@ -171,13 +171,14 @@ def test_all_lose_etcd(lab: Lab, watch: Observer) -> None:
 
 def test_failsafe_mode_keeps_the_leader(lab: Lab, watch: Observer) -> None:
     """Nobody reaches etcd, all members reach each other: the leader stays, and so does its route."""
-    leader = lab.leader() or ""
+    lab.wait_healthy(90)
     lab.patronictl("edit-config", "main", "--force", "-s", "failsafe_mode=true")
     wait_failsafe(lab)
+    leader = lab.leader() or ""
     since = time.time()
     lab.etcd.signal(signal.SIGSTOP)
     try:
-        lab.wait_for(lambda: failsafe(lab, leader) is True, 60, "failsafe mode in use")
+        lab.wait_for(lambda: in_failsafe(lab, leader), 60, "failsafe mode in use")
         active = time.time()
         lab.wait_for(lambda: time.time() > active + 5, 10, "some passes")
         assert lab.route() == leader

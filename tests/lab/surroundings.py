@@ -57,12 +57,17 @@ def faked_clock(service: Service) -> Iterator[None]:
         service.argv = plain
 
 
-def failsafe(lab: Lab, name: str) -> bool | None:
-    """Whether the member keeps the lead by failsafe mode; None while that is not configured."""
+def in_failsafe(lab: Lab, name: str) -> bool:
+    """Whether the member keeps the lead by failsafe mode. Asks nothing that Patroni would have
+    to ask etcd for."""
     with contextlib.suppress(OSError, LabError):
-        _, body = lab.rest(name, "/patroni")
-        configured = lab.rest(name, "/config")[1].get("failsafe_mode")
-        return bool(body.get("failsafe_mode_is_active")) if configured else None
+        return bool(lab.rest(name, "/patroni")[1].get("failsafe_mode_is_active"))
+    return False
+
+
+def _knows_failsafe(lab: Lab, name: str) -> bool:
+    with contextlib.suppress(OSError, LabError):
+        return bool(lab.rest(name, "/config")[1].get("failsafe_mode"))
     return False
 
 
@@ -71,7 +76,7 @@ def wait_failsafe(lab: Lab) -> None:
     writes down who they are in one of its loops, and the others read that in their next.
     """
     lab.wait_for(
-        lambda: all(failsafe(lab, name) is not None for name in lab.members),
+        lambda: all(_knows_failsafe(lab, name) for name in lab.members),
         30,
         "failsafe mode",
     )

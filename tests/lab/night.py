@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 
 from .host import Host
 from .lab import Lab
@@ -30,20 +31,44 @@ def night(lab: Lab) -> dict[str, Scene]:
 
 
 def failover(lab: Lab) -> Scene:
-    """Patroni and PostgreSQL die on the leader; the host and its ExaBGP live on."""
+    """Patroni and PostgreSQL die on the leader; the host and its ExaBGP live on.
+
+    The other members' reconcilers stand still meanwhile: callback and reconciler announce the
+    same at the same moment, and the README tells of a night on which the callback was first.
+    """
     old = lab.leader() or ""
-    lab.patroni[old].kill_all()
-    new = lab.wait_for(lambda: lab.leader() not in (None, old) and lab.leader(), 60, "")
-    lab.wait_for(lambda: [p.member for p in lab.bird_paths()] == [new], 30, "lone path")
+    others = [lab.reconciler[member] for member in lab.members if member != old]
+    for reconciler in others:
+        reconciler.signal(signal.SIGSTOP)
+    try:
+        lab.patroni[old].kill_all()
+        new = str(lab.wait_for(lambda: _another(lab, old), 60, "another leader"))
+        lab.wait_for(
+            lambda: [p.member for p in lab.bird_paths()] == [new], 30, "lone path"
+        )
+    finally:
+        for reconciler in others:
+            reconciler.signal(signal.SIGCONT)
     lab.wait_for(
         lambda: any(m.state == "streaming" for m in lab.cluster()), 60, "a replica"
     )
+    host = lab.hosts[new]
+    lab.wait_for(
+        lambda: "all is as it must be" in _typed(host, "pgcast status")[1],
+        30,
+        "good status",
+    )
     history = f"pgcast history main {VIP}/32"
     return [
-        *_typed(lab.hosts[str(new)], "pgcast status --cluster"),
-        *_typed(lab.hosts[str(new)], f"{history} --lines 1"),
+        *_typed(host, "pgcast status --cluster"),
+        *_typed(host, f"{history} --lines 1"),
         *_typed(lab.hosts[old], f"{history} --lines 2"),
     ]
+
+
+def _another(lab: Lab, old: str) -> str | None:
+    leader = lab.leader()
+    return leader if leader != old else None
 
 
 def drain(lab: Lab) -> Scene:

@@ -11,7 +11,8 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from pgcast_hooks.history import LONGEST_TEXT, History
+from pgcast_hooks.eventline import LONGEST_TEXT
+from pgcast_hooks.history import History
 from pgcast_hooks.model import Event, Prefix
 
 _FIGURES = re.compile(r"\d+(\.\d+)?(?= (s|ms)\b)|(?<=process )\d+")

@@ -2,8 +2,8 @@
 `history` of the state directory and the older `history.1` to `history.4`.
 
 For people, never for decisions: nothing is announced or withdrawn because of what stands
-here. So this is one of the few places that read the clock on the wall, and no trouble with
-the files is ever raised: `trouble` tells of it.
+here. So no trouble with the files is ever raised: `trouble` tells of it. `eventline` has the
+form of a line.
 
 `history-counts` holds how many events of each kind there were, up to a place in each of the
 files. It is written when they are rotated, and what came later is counted from them: an
@@ -19,15 +19,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pgcast_hooks import record
+from pgcast_hooks.eventline import decode, encode, now, stamp, told
 from pgcast_hooks.journal import LIMIT, Journal
 from pgcast_hooks.model import Event, Prefix
-from pgcast_hooks.who import user
 
-VERSION = 1
 NAME = "history"
 COUNTS = "history-counts"
 COUNTS_RECORD = 8192  # bytes
-LONGEST_TEXT = 500  # letters of a field; Patroni and a command line may say anything
 UNCHANGED_LINE = b'"result":"unchanged"'
 REFUSED_LINE = b'"result":"refused"'
 TIME_IN_LINE = b'"time":"'
@@ -35,7 +33,6 @@ WANT_IN_LINE = b'"want":"'
 LATELY = 65_536  # bytes from the end, in which one looks for what was done before
 CHANGED_LINE = b'"result":"changed"'  # in JSON, no text of a field can look like these
 PREFIX_IN_LINE = b'"prefix":"'
-KEYS = frozenset({"version", "time", "user", *Event._fields})
 
 
 class History:
@@ -53,8 +50,7 @@ class History:
         if not events:
             return
         self.trouble = None
-        common = {"version": VERSION, "time": stamp(now()), "user": user()}
-        lines = (encode({**common, **_fields(event)}) for event in events)
+        lines = map(encode, told(events))
         text = "".join(f"{line}\n" for line in lines).encode("ascii")
         try:
             self._journal.append(text)
@@ -206,61 +202,3 @@ class History:
 def _text_behind(key: bytes, line: bytes) -> str:
     """A text of a field that holds no quotes."""
     return line.partition(key)[2].partition(b'"')[0].decode("ascii", "replace")
-
-
-def encode(event: dict[str, Any]) -> str:
-    """An event as the line that is stored, without its newline."""
-    return "{" + ",".join(f"{_json(k)}:{_json(v)}" for k, v in event.items()) + "}"
-
-
-def _json(value: Any) -> str:
-    """What json.dumps gives; most texts are plain, and importing it costs a withdrawal 2 ms."""
-    plain = isinstance(value, str) and value.isascii() and value.isprintable()
-    if plain and '"' not in value and "\\" not in value:
-        return f'"{value}"'
-    if value is None:
-        return "null"
-    if type(value) in (int, float):
-        return repr(value)
-    import json
-
-    return json.dumps(value)
-
-
-def decode(line: bytes) -> dict[str, Any] | None:
-    """The event of a line; None where it is none that this version can read."""
-    import json
-
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    if not isinstance(event, dict) or not event.keys() >= KEYS:
-        return None
-    known = event["version"] == VERSION and isinstance(
-        event["milliseconds"], (int, float)
-    )
-    words = ("time", "user", "cause", "trigger", "scope", "prefix", "result")
-    known = known and all(isinstance(event[word], str) for word in words)
-    return event if known else None
-
-
-def now() -> float:
-    """Seconds since 1970, for people to read: not for anything that is decided."""
-    return time.time()
-
-
-def stamp(moment: float) -> str:
-    """A moment as the history writes it: UTC, to the millisecond; sorts as text does."""
-    seconds, milliseconds = divmod(round(moment * 1000), 1000)
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{text}.{milliseconds:03}Z"
-
-
-def _fields(event: Event) -> dict[str, Any]:
-    told = {**event._asdict(), "prefix": str(event.prefix)}
-    told["milliseconds"] = round(event.milliseconds, 1)
-    return {
-        key: value[:LONGEST_TEXT] if isinstance(value, str) else value
-        for key, value in told.items()
-    }

@@ -20,7 +20,8 @@ from pgcast_hooks.cli.duration import MOST, parse
 from pgcast_hooks.cli.group import log, main, named_cluster, named_routes
 from pgcast_hooks.cli.words import printable
 from pgcast_hooks.errors import HistoryUnusable
-from pgcast_hooks.history import History, encode, now, stamp
+from pgcast_hooks.eventline import encode, now, stamp
+from pgcast_hooks.history import History
 from pgcast_hooks.settings import Config
 
 LINES = 10  # what --follow begins with, as tail does

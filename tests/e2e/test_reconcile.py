@@ -112,14 +112,9 @@ def test_hung_patroni_loses_its_route_before_its_lease(
 def _handed_over(lab: Lab, case: str, old: str, since: float) -> str:
     """Wait until the route is withdrawn and then at another leader, whose name is returned."""
     measure(lab, case, lambda: lab.route() is None, "withdrawn", since)
-    new = lab.wait_for(lambda: _other(lab, old), 60, "another leader")
+    new = lab.wait_for(lambda: lab.another_leader(old), 60, "another leader")
     measure(lab, case, lambda: lab.route() == new, "at the new leader", since)
     return new
-
-
-def _other(lab: Lab, old: str) -> str | None:
-    leader = lab.leader()
-    return leader if leader != old else None
 
 
 def test_killed_patroni_that_is_not_restarted(
@@ -140,7 +135,7 @@ def test_the_leader_alone_loses_etcd(lab: Lab, watch: Observer) -> None:
     old = lab.leader() or ""
     since = time.time()
     lab.network.partition(old, ["etcd"])
-    new = lab.wait_for(lambda: _other(lab, old), 60, "another leader")
+    new = lab.wait_for(lambda: lab.another_leader(old), 60, "another leader")
     measure(
         lab,
         "the leader loses etcd",
@@ -219,7 +214,7 @@ def test_postmaster_killed_with_no_time_to_start_again(
     since = time.time()
     lab.patroni[old].kill_postgres()
     try:
-        new = lab.wait_for(lambda: _other(lab, old), 60, "another leader")
+        new = lab.wait_for(lambda: lab.another_leader(old), 60, "another leader")
         measure(
             lab,
             "postmaster is killed",

@@ -53,13 +53,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {"PATH": path, "PGCAST_CONFIG": str(config), "HOME": str(tmp_path)}
 
 
-def complete(environment: dict[str, str], *words: str) -> list[str]:
-    """What is offered for the last of the words; nothing is on stderr."""
-    protocol = {
-        "COMP_WORDS": "\n".join(["pgcast", *words]),
-        "COMP_CWORD": str(len(words)),
-        "_PGCAST_COMPLETE": "bash_complete",
-    }
+def _asked(environment: dict[str, str], protocol: dict[str, str]) -> list[str]:
+    """The lines that a shell is told; nothing is on stderr."""
     result = subprocess.run(
         ["pgcast"],
         env={**environment, **protocol},
@@ -68,28 +63,30 @@ def complete(environment: dict[str, str], *words: str) -> list[str]:
         timeout=20,
     )
     assert (result.returncode, result.stderr) == (0, "")
-    lines = result.stdout.splitlines()
-    assert all(line.startswith("plain,") for line in lines if line)
-    return [line.partition(",")[2] for line in lines if line]
+    return [line for line in result.stdout.splitlines() if line]
+
+
+def complete(environment: dict[str, str], *words: str) -> list[str]:
+    """What bash is offered for the last of the words."""
+    protocol = {
+        "COMP_WORDS": "\n".join(["pgcast", *words]),
+        "COMP_CWORD": str(len(words)),
+        "_PGCAST_COMPLETE": "bash_complete",
+    }
+    lines = _asked(environment, protocol)
+    assert all(line.startswith("plain,") for line in lines)
+    return [line.partition(",")[2] for line in lines]
 
 
 def offered(environment: dict[str, str], shell: str, *words: str) -> list[str]:
-    """What zsh or fish is told for the last of the words; nothing is on stderr."""
+    """What zsh or fish is offered for the last of the words."""
     line = " ".join(["pgcast", *words[:-1], ""])
     protocol = {
         "COMP_WORDS": line if shell == "fish" else " ".join(["pgcast", *words]),
         "COMP_CWORD": words[-1] if shell == "fish" else str(len(words)),
         "_PGCAST_COMPLETE": f"{shell}_complete",
     }
-    result = subprocess.run(
-        ["pgcast"],
-        env={**environment, **protocol},
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-    lines = [line for line in result.stdout.splitlines() if line]
+    lines = _asked(environment, protocol)
     if shell == "fish":  # TYPE,VALUE, behind a tab what it is
         return [line.partition(",")[2].partition("\t")[0] for line in lines]
     assert lines[::3] == ["plain"] * (len(lines) // 3)

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import pytest
 
-from pgcast_hooks import history as module
+from pgcast_hooks import eventline as module
 from pgcast_hooks.history import History
 from pgcast_hooks.model import Event
 from tests.integration.pgcast import Pgcast

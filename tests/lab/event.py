@@ -85,12 +85,9 @@ class Observer:
         lab, since = self.lab, time.time()
         old = lab.wait_for(lab.leader, 10, "leader")
         happen()
-
-        def other() -> str | None:
-            leader = lab.leader()
-            return leader if leader != old else None
-
-        new = lab.wait_for(other, timeout, f"leader other than {old}")
+        new = lab.wait_for(
+            lambda: lab.another_leader(old), timeout, f"leader other than {old}"
+        )
         lab.wait_route(new, 20)
         self.writer.wait_for_write(new, since, 20)
         writable = lab.wait_for(

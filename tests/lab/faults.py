@@ -43,7 +43,7 @@ class Scene:
 
     def until_another_leads(self) -> None:
         self.lab.wait_for(
-            lambda: self.lab.leader() not in (None, self.leader), 60, "other leader"
+            lambda: self.lab.another_leader(self.leader), 60, "another leader"
         )
 
     @contextlib.contextmanager

@@ -42,7 +42,7 @@ def failover(lab: Lab) -> Scene:
         reconciler.signal(signal.SIGSTOP)
     try:
         lab.patroni[old].kill_all()
-        new = str(lab.wait_for(lambda: _another(lab, old), 60, "another leader"))
+        new = lab.wait_for(lambda: lab.another_leader(old), 60, "another leader")
         lab.wait_for(
             lambda: [p.member for p in lab.bird_paths()] == [new], 30, "lone path"
         )
@@ -64,11 +64,6 @@ def failover(lab: Lab) -> Scene:
         *_typed(host, f"{history} --lines 1"),
         *_typed(lab.hosts[old], f"{history} --lines 2"),
     ]
-
-
-def _another(lab: Lab, old: str) -> str | None:
-    leader = lab.leader()
-    return leader if leader != old else None
 
 
 def drain(lab: Lab) -> Scene:

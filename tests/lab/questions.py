@@ -84,6 +84,11 @@ class Questions:
         ]
         return leaders[0] if leaders else None
 
+    def another_leader(self, old: str | None) -> str | None:
+        """The name of the leader, if it is not the old one any more."""
+        leader = self.leader()
+        return leader if leader != old else None
+
     def replicas(self) -> list[str]:
         """The names of the members that are not the leader."""
         leader = self.leader()

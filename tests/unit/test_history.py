@@ -19,9 +19,10 @@ from typing import Any, Callable
 
 import pytest
 
-from pgcast_hooks import history as module
+from pgcast_hooks import eventline as module
 from pgcast_hooks.account import Account
-from pgcast_hooks.history import History, encode, stamp
+from pgcast_hooks.eventline import encode, stamp
+from pgcast_hooks.history import History
 from pgcast_hooks.journal import KEPT
 from pgcast_hooks.model import Event
 from tests.integration.waiting import until

@@ -24,8 +24,9 @@ record:
 lastpass: model record
 who:
 journal: record
-history: journal model record who
-account: history model
+eventline: model who
+history: eventline journal model record
+account: eventline history model
 state: errors lastpass model record
 timekeeping:
 override: errors model record timekeeping
@@ -60,7 +61,7 @@ check: apply asking bystander compare config document endpoint errors exabgp han
     patroni policy settings timekeeping vip
 status: apply asking bystander compare errors exabgp hands model neighbors observe patroni policy
     settings vip
-cli: apply asking check config confirm document errors exporter hands history loop metrics model
+cli: apply asking check config confirm document errors eventline exporter hands history loop metrics model
     observe policy reconcile settings status textfile who witness
 """
 ALLOWED = {
@@ -169,7 +170,7 @@ def test_a_withdrawal_loads_nothing_heavy() -> None:
 
 WALL_CLOCK = {
     "check.clock": "it is compared with those of other hosts",
-    "history": "people read when it was, and nothing is decided by it",
+    "eventline": "people read when it was, and nothing is decided by it",
     "override": "an order ends at a time, across reboots",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,14 @@ COMMAND = (
     "os.setgid({uid}); os.setuid({uid});"  # once imported: the checkout may be root's alone
     "sys.exit(main())"
 )
+
+
+def kill_after(process: subprocess.Popen[str], seconds: float) -> None:
+    """SIGKILL at that moment of a process's life, unless it has ended before."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    process.kill()
+    process.communicate()
 
 
 class Pgcast:

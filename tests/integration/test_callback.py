@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ from tests.integration.patroni import (
     body,
     says,
 )
-from tests.integration.pgcast import Pgcast
+from tests.integration.pgcast import Pgcast, kill_after
 from tests.integration.waiting import until
 
 ANNOUNCED = {"192.0.2.10/32": 99_993}
@@ -374,25 +373,13 @@ def test_kill_9_at_any_moment_is_put_right_by_the_next_callback(
     for step in range(16):
         process = pgcast.start("callback", "on_start", "primary", "main")
         # the moment of the kill is the point of this test, not a condition to wait for
-        with pytest.raises(subprocess.TimeoutExpired) if step < 4 else _whatever():
-            process.wait(whole * step / 12)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        kill_after(process, whole * step / 12)
         announced += process.returncode == 0
         action, table = (("on_stop", {}), ("on_start", ANNOUNCED))[step % 2]
         code, said = pgcast.callback(action, "primary", "main")
         assert code == 0, said
         bird.wait_table(table)
     assert announced < 16
-
-
-class _whatever:
-    """A process may or may not have ended by the time it is killed."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: object, trace: object) -> bool:
-        return isinstance(error, subprocess.TimeoutExpired)
 
 
 @pytest.mark.any_version

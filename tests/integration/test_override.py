@@ -16,12 +16,13 @@ from ipaddress import ip_network
 
 import pytest
 
+from pgcast_hooks.model import Order, Override
 from pgcast_hooks.override import Overrides
 from pgcast_hooks.state import State
 from tests.integration.bird import Bird
 from tests.integration.exabgp import PIPE, Exabgp
 from tests.integration.patroni import PRIMARY, REPLICA, FakePatroni, body, says
-from tests.integration.pgcast import Pgcast
+from tests.integration.pgcast import Pgcast, kill_after
 from tests.integration.test_reconcile import running
 from tests.integration.waiting import until
 
@@ -303,6 +304,33 @@ def test_what_could_not_be_read_back_is_not_claimed(
         assert "somebody else acted in the meantime" in err
         assert "for the moment" not in err
     bird.wait_table({})
+
+
+@pytest.mark.any_version
+def test_an_order_that_is_killed_at_any_moment(
+    exabgp: Exabgp, bird: Bird, pgcast: Pgcast
+) -> None:
+    """The reconciler goes on from what stands by then, whatever the command had done of it."""
+    orders, route = Overrides(str(pgcast.state)), ip_network(ROUTE)
+    pgcast.announce()
+    start = time.monotonic()
+    pgcast.run("withdraw", "main")
+    whole = time.monotonic() - start
+    found = set()
+    for step in range(10):
+        for command in ("withdraw", "auto"):
+            orders.end(route)
+            if command == "auto":
+                orders.set(route, Override(Order.WITHDRAW, "a test"))
+            # the moment of the kill is the point of this test, not a condition to wait for
+            kill_after(pgcast.start("cli", command, "main"), whole * step / 4)
+            stands = orders.standing(route) is not None
+            assert pgcast.run("reconcile")[0] == 0
+            bird.wait_table({} if stands else ANNOUNCED)
+            found.add((command, stands))
+    assert found == {
+        (c, stands) for c in ("withdraw", "auto") for stands in (False, True)
+    }
 
 
 @contextmanager
